@@ -1,0 +1,303 @@
+//! Answers from zones of ours: RFC 1034 §4.3.2 from step 2 on, with DNAME (RFC 6672), negative answers (RFC 2308),
+//! glue (RFC 9471) and ANY (RFC 8482).
+//!
+//! A reply holds what the question needs and no more: no NS set beside a positive answer, glue where a referral needs
+//! it, addresses of the names in an answer where they fit. CNAMEs come first, in the order of the chain.
+
+use smallvec::SmallVec;
+
+use super::{Asker, Outcome, Shard};
+use crate::images::Images;
+use crate::limits::{CHAIN_STEPS_MAX, NAME_OCTETS_MAX};
+use crate::telemetry::Counters;
+use crate::upstream::Target;
+use crate::wire::message::{HEADER_OCTETS, Query, Rcode, Section, flags};
+use crate::wire::name::{self, KeyedName};
+use crate::wire::rdata::{self, rtype};
+use crate::wire::writer::{Full, Owner, QUESTION_NAME, Writer};
+use crate::zone::Image;
+use crate::zone::image::{Data, Node, RrSet};
+use crate::zone::lookup::{Outcome as Found, lookup};
+
+/// The data of the HINFO record that answers ANY (RFC 8482 §4.2): `RFC8482` and an empty text.
+const ANY_HINFO: &[u8] = b"\x07RFC8482\x00";
+/// Its TTL in seconds.
+const ANY_TTL: u32 = 3600;
+
+/// How an answer ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Ended {
+    rcode: Rcode,
+    /// The first owner of the answer is ours, not delegated (RFC 1034 §4.1.1: AA).
+    authoritative: bool,
+}
+
+/// What the steps of one answer work on.
+struct Steps<'s, 'w> {
+    images: &'s Images,
+    /// The name of this step: the question's, then each alias's target.
+    name: &'s mut KeyedName,
+    /// For the names of additional records.
+    other: &'s mut KeyedName,
+    counters: &'s mut Counters,
+    writer: Writer<'w>,
+    qtype: u16,
+    dnssec_ok: bool,
+    /// The name of this step is the question's.
+    at_question: bool,
+    /// The name of this step as its alias spells it, when it is not the question's; and its length.
+    target: ([u8; NAME_OCTETS_MAX], usize),
+    /// Hashes of the names of all steps, so that a chain that comes back to one ends there.
+    seen: SmallVec<[u64; CHAIN_STEPS_MAX]>,
+}
+
+impl Shard {
+    pub(super) fn answer_from_zone(&mut self, zone: u32, query: &Query<'_>, asker: Asker, reply: &mut [u8]) -> Outcome {
+        let Shard { images, name, other, compressor, counters, .. } = self;
+        counters.zone_answers += 1;
+        let opt = asker.opt(images, None);
+        let writer = Writer::new(reply, asker.limit.into(), query.question, opt, compressor, images.hash_key);
+        let mut steps = Steps {
+            images,
+            name,
+            other,
+            counters,
+            writer,
+            qtype: query.qtype,
+            dnssec_ok: asker.edns.is_some_and(|edns| edns.dnssec_ok),
+            at_question: true,
+            target: ([0; NAME_OCTETS_MAX], 0),
+            seen: SmallVec::new(),
+        };
+        let ended = steps.run(zone).unwrap_or_else(|Full| {
+            steps.writer.truncate();
+            Ended { rcode: Rcode::NoError, authoritative: true }
+        });
+        let Steps { writer, counters, .. } = steps;
+        counters.reply(ended.rcode as u16, writer.is_truncated());
+        let authoritative = if ended.authoritative { flags::AA } else { 0 };
+        Outcome::Reply(writer.finish(asker.id, asker.flags | flags::QR | authoritative, ended.rcode))
+    }
+}
+
+impl Steps<'_, '_> {
+    /// RFC 1034 §4.3.2, steps 2 to 4. Each round of the loop is a name: the question's, then the target of each alias
+    /// that leads into a zone of ours.
+    fn run(&mut self, first_zone: u32) -> Result<Ended, Full> {
+        let images = self.images;
+        let mut zone = &*images.zones[first_zone as usize];
+        for _ in 0..CHAIN_STEPS_MAX {
+            let found = lookup(zone, self.name, self.qtype);
+            let next = match found.outcome {
+                Found::Answer(set) => return self.answer(zone, set),
+                Found::Any => return self.any(),
+                Found::Signatures => return self.signatures(found.node),
+                Found::NoData => return self.negative(zone, Rcode::NoError),
+                Found::NxDomain => return self.negative(zone, Rcode::NxDomain),
+                Found::Delegation(servers) => return self.refer(zone, found.node, servers, found.wildcard),
+                Found::Cname(set) => self.follow_cname(set)?,
+                Found::Dname(set) => match self.follow_dname(found.node, set)? {
+                    Some(next) => next,
+                    None => return Ok(Ended { rcode: Rcode::YxDomain, authoritative: true }),
+                },
+            };
+            let Some(next) = next else { return Ok(Ended { rcode: Rcode::NoError, authoritative: true }) };
+            zone = &images.zones[next as usize];
+        }
+        self.counters.chain_limit += 1;
+        Ok(Ended { rcode: Rcode::NoError, authoritative: true })
+    }
+
+    /// The owner of records at the name of this step.
+    #[inline]
+    fn owner(&self) -> Owner<'static> {
+        assert!(self.at_question);
+        QUESTION_NAME
+    }
+
+    /// Writes an RRset at the name of this step, with its signatures where they are wanted.
+    #[inline]
+    fn put(&mut self, set: RrSet<'_>) -> Result<(), Full> {
+        if self.at_question {
+            let owner = self.owner();
+            self.put_at(Section::Answer, owner, set, set.ttl)
+        } else {
+            let (name, octets) = self.target;
+            self.put_at(Section::Answer, Owner::Name(&name[..octets]), set, set.ttl)
+        }
+    }
+
+    #[inline]
+    fn put_at(&mut self, section: Section, owner: Owner<'_>, set: RrSet<'_>, ttl: u32) -> Result<(), Full> {
+        if rdata::layout(set.rtype).is_some_and(|layout| layout.compressible) || matches!(owner, Owner::Name(_)) {
+            self.remember_question();
+        }
+        self.writer.rrset(section, owner, set.rtype, ttl, set.records.iter())?;
+        if self.dnssec_ok {
+            self.put_signatures(section, owner, set.signatures, ttl)?;
+        }
+        Ok(())
+    }
+
+    fn put_signatures(&mut self, section: Section, owner: Owner<'_>, data: Data<'_>, ttl: u32) -> Result<(), Full> {
+        self.writer.rrset(section, owner, rtype::RRSIG, ttl, data.iter()).map(|_| ())
+    }
+
+    /// Only while the name of this step is still the question's: see [`Steps::go_on`].
+    fn remember_question(&mut self) {
+        if self.at_question {
+            self.writer.remember_question(self.name);
+        }
+    }
+
+    /// Step 3a: the RRset asked for, and addresses of the names in it where they fit.
+    #[inline]
+    fn answer(&mut self, zone: &Image, set: RrSet<'_>) -> Result<Ended, Full> {
+        self.put(set)?;
+        if let Some(at) = rdata::additional_name(set.rtype) {
+            for data in set.records.iter() {
+                // An additional record that does not fit is left out (RFC 2181 §9).
+                let _ = self.put_addresses(zone, &data[at..]);
+            }
+        }
+        Ok(Ended { rcode: Rcode::NoError, authoritative: true })
+    }
+
+    fn any(&mut self) -> Result<Ended, Full> {
+        let hinfo = [ANY_HINFO].into_iter();
+        self.remember_question();
+        if self.at_question {
+            self.writer.rrset(Section::Answer, QUESTION_NAME, rtype::HINFO, ANY_TTL, hinfo)?;
+        } else {
+            let (name, octets) = self.target;
+            self.writer.rrset(Section::Answer, Owner::Name(&name[..octets]), rtype::HINFO, ANY_TTL, hinfo)?;
+        }
+        Ok(Ended { rcode: Rcode::NoError, authoritative: true })
+    }
+
+    /// RRSIG asked for by name: those of every set.
+    fn signatures(&mut self, node: Node<'_>) -> Result<Ended, Full> {
+        let (name, octets) = self.target;
+        let owner = if self.at_question { QUESTION_NAME } else { Owner::Name(&name[..octets]) };
+        self.remember_question();
+        for set in node.rrsets() {
+            self.put_signatures(Section::Answer, owner, set.signatures, set.ttl)?;
+        }
+        Ok(Ended { rcode: Rcode::NoError, authoritative: true })
+    }
+
+    /// No such name, or no such data: the SOA says for how long (RFC 2308 §3).
+    fn negative(&mut self, zone: &Image, rcode: Rcode) -> Result<Ended, Full> {
+        let apex = zone.apex_node();
+        let owner = self.suffix_owner(apex);
+        self.put_at(Section::Authority, owner, zone.soa(), zone.negative_ttl())?;
+        Ok(Ended { rcode, authoritative: true })
+    }
+
+    /// Step 3b: the zone ends here; who serves the next one, and where they are found.
+    fn refer(&mut self, zone: &Image, cut: Node<'_>, servers: RrSet<'_>, wildcard: bool) -> Result<Ended, Full> {
+        let owner = match wildcard {
+            false => self.suffix_owner(cut),
+            true if self.at_question => QUESTION_NAME,
+            true => Owner::Name(cut.name()),
+        };
+        self.put_at(Section::Authority, owner, RrSet { signatures: servers.signatures, ..servers }, servers.ttl)?;
+        if self.dnssec_ok
+            && let Some(ds) = cut.rrset(rtype::DS)
+        {
+            self.put_at(Section::Authority, owner, ds, ds.ttl)?;
+        }
+        // RFC 9471 §3: glue of servers within the delegated zone must be there, or TC is set; other glue where it fits.
+        for in_domain in [true, false] {
+            for server in servers.records.iter().filter(|server| is_within(server, cut.name()) == in_domain) {
+                let fits = self.put_addresses(zone, server);
+                if in_domain {
+                    fits?;
+                }
+            }
+        }
+        Ok(Ended { rcode: Rcode::NoError, authoritative: !self.at_question })
+    }
+
+    /// Where the name of a node that encloses the name of this step stands in the message.
+    fn suffix_owner<'n>(&mut self, node: Node<'n>) -> Owner<'n> {
+        if self.at_question {
+            self.remember_question();
+            Owner::At((HEADER_OCTETS + self.name.suffix_start(node.labels())) as u16)
+        } else {
+            Owner::Name(node.name())
+        }
+    }
+
+    /// Adds the addresses that the zone has for `target`.
+    fn put_addresses(&mut self, zone: &Image, target: &[u8]) -> Result<(), Full> {
+        let octets = name::measure(target).expect("names in the data of our records are whole");
+        let target = &target[..octets];
+        self.other.set(&self.images.hash_key, target).expect("a measured name is whole");
+        if !is_within(target, zone.apex().as_wire()) {
+            return Ok(());
+        }
+        let Some(node) = zone.node(self.other, self.other.labels()) else { return Ok(()) };
+        for set in [node.rrset(rtype::A), node.rrset(rtype::AAAA)].into_iter().flatten() {
+            self.put_at(Section::Additional, Owner::Name(target), set, set.ttl)?;
+        }
+        Ok(())
+    }
+
+    /// Step 3a, with an alias: go on with its target, in the zone of ours that has it.
+    fn follow_cname(&mut self, set: RrSet<'_>) -> Result<Option<u32>, Full> {
+        self.put(set)?;
+        Ok(self.go_on(set.first()))
+    }
+
+    /// Step 3c, with a DNAME: the alias that it makes of the name of this step (RFC 6672 §3.1). `None`: the new name
+    /// would be too long, and the answer ends in YXDOMAIN (§2.2).
+    fn follow_dname(&mut self, owner: Node<'_>, set: RrSet<'_>) -> Result<Option<Option<u32>>, Full> {
+        let at = self.suffix_owner(owner);
+        self.put_at(Section::Answer, at, set, set.ttl)?;
+        let (name, octets) = self.target;
+        let asked = if self.at_question { self.name.as_wire() } else { &name[..octets] };
+        let prefix = &asked[..asked.len() - owner.name().len()];
+        let target = set.first();
+        let length = prefix.len() + target.len();
+        if length > NAME_OCTETS_MAX {
+            return Ok(None);
+        }
+        let mut alias = [0; NAME_OCTETS_MAX];
+        alias[..prefix.len()].copy_from_slice(prefix);
+        alias[prefix.len()..length].copy_from_slice(target);
+        self.remember_question();
+        let synthesised = [&alias[..length]].into_iter();
+        let at = if self.at_question { QUESTION_NAME } else { Owner::Name(&name[..octets]) };
+        self.writer.rrset(Section::Answer, at, rtype::CNAME, set.ttl, synthesised)?;
+        Ok(Some(self.go_on(&alias[..length])))
+    }
+
+    /// Makes `target` the name of the next step. Returns the zone of ours that has it, if any; none for a name that was
+    /// a step already.
+    fn go_on(&mut self, target: &[u8]) -> Option<u32> {
+        self.seen.push(self.name.name_hash());
+        self.name.set(&self.images.hash_key, target).expect("names in the data of our records are whole");
+        self.target.0[..target.len()].copy_from_slice(target);
+        self.target.1 = target.len();
+        self.at_question = false;
+        if self.seen.contains(&self.name.name_hash()) {
+            self.counters.chain_loops += 1;
+            return None;
+        }
+        match self.images.route(self.name, self.qtype) {
+            Some(&Target::Zone(zone)) => Some(zone),
+            _ => None,
+        }
+    }
+}
+
+/// Whether the uncompressed name at the start of `wire` is `parent` or below it.
+fn is_within(wire: &[u8], parent: &[u8]) -> bool {
+    let Some(length) = name::measure(wire) else { return false };
+    let mut at = 0;
+    while length - at > parent.len() {
+        at += usize::from(wire[at]) + 1;
+    }
+    name::same(&wire[at..length], parent)
+}

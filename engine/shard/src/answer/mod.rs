@@ -1,0 +1,555 @@
+//! The one door: every transport brings its requests to [`Shard::on_query`], and this module alone knows the order of
+//! the steps.
+//!
+//! **The life of a query that is answered at once.** [`Shard::on_query`] reads header, question and OPT in place
+//! ([`Query::parse`]), which also folds and hashes the name into the shard's scratch; checks the asker
+//! ([`Acl`](crate::guard::Acl)), class and type; finds the longest route. For a zone of ours, `authoritative` follows
+//! RFC 1034 §4.3.2 with [`lookup`](crate::zone::lookup::lookup) and writes RRsets straight from the image. For
+//! upstreams, [`Cache::find`] has the answer and [`Answer::write`] copies and patches it. Neither path allocates.
+//!
+//! **The life of a query that is resolved.** On a cache miss the asker becomes a [`Waiter`] of a question in flight
+//! ([`Resolver::find`], [`Resolver::join`]) or of a new one ([`Resolver::begin`]), and the rim is told
+//! [`Outcome::Pending`]. [`Shard::poll_action`] gives the rim the query to send. Its reply comes back through
+//! [`Shard::on_reply_udp`] or [`Shard::on_reply_tcp`]; a silent server is noticed in [`Shard::on_deadline`]. When the
+//! question has come to its end, the answer goes to the cache and to everybody who waits, again as actions.
+
+mod authoritative;
+mod chaos;
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use crate::cache::{Answer, Cache, Key, Reply};
+use crate::images::Images;
+use crate::limits::{IDENTITY_OCTETS_MAX, MESSAGE_OCTETS_MAX, RESOLVES_MAX, UDP_PLAIN_OCTETS_MAX};
+use crate::resolve::{self, Ask, Failure, Finished, Order, Resolver};
+use crate::telemetry::Counters;
+use crate::time::Time;
+use crate::upstream::{self, Target};
+use crate::wire::edns::{self, Edns, EdnsOption, ExtendedError, ReplyOpt};
+use crate::wire::message::{HEADER_OCTETS, Header, Query, Rcode, flags};
+use crate::wire::name::KeyedName;
+use crate::wire::rdata::{CLASS_IN, rtype};
+use crate::wire::writer::{Compressor, Writer};
+
+/// How a request came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// A datagram.
+    Udp,
+    /// A TCP connection.
+    Tcp,
+}
+
+/// Who asked, and how the answer goes back. The shard reads `peer`, `via` and `listener`, and returns the whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// The asker's address and port.
+    pub peer: SocketAddr,
+    /// The address of ours that was asked, where the rim needs it for the reply (UDP).
+    pub local: Option<IpAddr>,
+    /// How the request came in.
+    pub via: Transport,
+    /// Index of the listener in [`Images::listeners`].
+    pub listener: u16,
+    /// The rim's own mark of the connection; zero for UDP.
+    pub connection: u64,
+}
+
+/// What came of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The reply stands in the first octets of the buffer: send them.
+    Reply(usize),
+    /// The answer comes later, as [`Action::Reply`].
+    Pending,
+    /// Nothing is to be sent, now or later.
+    Silence,
+}
+
+/// What the rim must do. The octets meant are the first `octets` of the buffer given to [`Shard::poll_action`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Send the octets to this client.
+    Reply {
+        /// The client, as it was given to [`Shard::on_query`].
+        client: Client,
+        /// Length of the reply.
+        octets: usize,
+    },
+    /// Send the octets from upstream socket `socket` (of the server's address family) to `server`.
+    AskUdp {
+        /// Index of the socket, below [`Bounds::udp_ports`](crate::images::Bounds::udp_ports).
+        socket: u8,
+        /// Where to.
+        server: SocketAddr,
+        /// Length of the query.
+        octets: usize,
+    },
+    /// Open a TCP connection to `server`, send the octets (with the length prefix of RFC 1035 §4.2.2, which the
+    /// rim adds), and hand the reply to [`Shard::on_reply_tcp`] or the failure to [`Shard::on_failure_tcp`].
+    AskTcp {
+        /// The shard's mark of this exchange.
+        exchange: u64,
+        /// Where to.
+        server: SocketAddr,
+        /// Length of the query.
+        octets: usize,
+    },
+    /// Close the connection of this exchange; its reply is no longer wanted.
+    EndTcp {
+        /// As in the [`Action::AskTcp`] that opened it.
+        exchange: u64,
+    },
+}
+
+/// What must be known of an asker to write the reply, whenever that is.
+#[derive(Clone, Copy, Debug)]
+struct Asker {
+    id: u16,
+    /// RD and CD, as asked: they are copied (RFC 1035 §4.1.1, RFC 4035 §3.2.2).
+    flags: u16,
+    /// Octets that it takes.
+    limit: u16,
+    edns: Option<AskerEdns>,
+}
+
+/// What an asker's OPT record means for the reply's.
+#[derive(Clone, Copy, Debug)]
+struct AskerEdns {
+    dnssec_ok: bool,
+    nsid: bool,
+    keepalive: bool,
+}
+
+/// Somebody who waits for an answer.
+#[derive(Clone, Debug)]
+struct Waiter {
+    client: Client,
+    asker: Asker,
+    /// The question as the client spelt it.
+    question: SmallVec<[u8; 48]>,
+}
+
+/// What waits to be handed to the rim.
+#[derive(Debug)]
+enum Queued {
+    Reply { waiter: Waiter, result: Result<Answer, Failure> },
+    Order(Order),
+}
+
+/// One core's engine.
+///
+/// Calling order: after any `on_…` call, call [`Shard::poll_action`] until it returns `None`, then arrange to call
+/// [`Shard::on_deadline`] no later than [`Shard::deadline`].
+#[derive(Debug)]
+pub struct Shard {
+    images: Arc<Images>,
+    /// The name asked for, then each further name of its chain.
+    name: KeyedName,
+    /// Names that lead to additional records.
+    other: KeyedName,
+    compressor: Compressor,
+    cache: Cache,
+    resolver: Resolver<Waiter>,
+    queue: VecDeque<Queued>,
+    counters: Counters,
+}
+
+/// The reason of a refusal, and which counter holds it.
+struct Refusal {
+    rcode: Rcode,
+    error: Option<ExtendedError>,
+    counter: fn(&mut Counters) -> &mut u64,
+}
+
+impl Shard {
+    /// An engine with nothing cached and nothing in flight. `seed` must be unpredictable to others: ids and sockets
+    /// of upstream queries come from it.
+    pub fn new(images: Arc<Images>, seed: [u8; 32]) -> Shard {
+        check(&images);
+        Shard {
+            name: KeyedName::default(),
+            other: KeyedName::default(),
+            compressor: Compressor::default(),
+            cache: Cache::new(images.cache),
+            resolver: Resolver::new(images.hash_key, images.bounds, seed),
+            queue: VecDeque::new(),
+            counters: Counters::default(),
+            images,
+        }
+    }
+
+    /// A request came in. `request` is the message without a length prefix; the reply is written to `reply`, which
+    /// must hold [`UDP_REPLY_OCTETS_MAX`](crate::limits::UDP_REPLY_OCTETS_MAX) octets for UDP,
+    /// [`MESSAGE_OCTETS_MAX`] otherwise.
+    pub fn on_query(&mut self, now: Time, client: &Client, request: &[u8], reply: &mut [u8]) -> Outcome {
+        let Some(header) = Header::parse(request).filter(|header| !header.has(flags::QR)) else {
+            self.counters.dropped_malformed += 1;
+            return Outcome::Silence;
+        };
+        match client.via {
+            Transport::Udp => self.counters.queries_udp += 1,
+            Transport::Tcp => self.counters.queries_tcp += 1,
+        }
+        if header.opcode() != 0 {
+            self.counters.notimp += 1;
+            return self.bare(header, Rcode::NotImp, reply);
+        }
+        let Ok(query) = Query::parse(header, request, &self.images.hash_key, &mut self.name) else {
+            self.counters.formerr += 1;
+            return self.bare(header, Rcode::FormErr, reply);
+        };
+        let asker = Asker::new(client, &query);
+        match self.answer(now, client, &query, asker, reply) {
+            Ok(outcome) => outcome,
+            Err(refusal) => self.refuse(&query, asker, refusal, reply),
+        }
+    }
+
+    /// The steps of a well-formed query, in their order.
+    #[inline]
+    fn answer(
+        &mut self,
+        now: Time,
+        client: &Client,
+        query: &Query<'_>,
+        asker: Asker,
+        reply: &mut [u8],
+    ) -> Result<Outcome, Refusal> {
+        if query.edns.is_some_and(|edns| edns.version > edns::VERSION) {
+            return Err(Refusal { rcode: Rcode::BadVers, error: None, counter: |c| &mut c.badvers });
+        }
+        let listener = self.images.listeners.get(usize::from(client.listener));
+        if !listener.is_some_and(|listener| listener.allow.contains(client.peer.ip())) {
+            return Err(Refusal::prohibited(|c| &mut c.refused_acl));
+        }
+        if query.qclass != CLASS_IN {
+            return self.answer_chaos(query, asker, reply);
+        }
+        match query.qtype {
+            0 | rtype::OPT => return Err(Refusal { rcode: Rcode::FormErr, error: None, counter: |c| &mut c.formerr }),
+            rtype::TKEY..=rtype::MAILA => return Err(Refusal::prohibited(|c| &mut c.refused_type)),
+            _ => {}
+        }
+        let images = &self.images;
+        match images.route(&self.name, query.qtype) {
+            Some(&Target::Zone(zone)) => Ok(self.answer_from_zone(zone, query, asker, reply)),
+            Some(Target::Pools(_)) => self.answer_from_upstream(now, client, query, asker, reply),
+            Some(Target::Refuse) | None => Err(Refusal::prohibited(|c| &mut c.refused_route)),
+        }
+    }
+
+    /// From the cache, or later.
+    fn answer_from_upstream(
+        &mut self,
+        now: Time,
+        client: &Client,
+        query: &Query<'_>,
+        asker: Asker,
+        reply: &mut [u8],
+    ) -> Result<Outcome, Refusal> {
+        let key = Key {
+            qtype: query.qtype,
+            dnssec_ok: asker.edns.is_some_and(|edns| edns.dnssec_ok),
+            checking_disabled: asker.flags & flags::CD != 0,
+        };
+        let hash = key.hash(&self.images.hash_key, &self.name);
+        if let Some(hit) = self.cache.find(now, hash, &self.name, key) {
+            self.counters.cache_hits += 1;
+            let form = asker.reply(&self.images, query.question, None);
+            let (octets, truncated) = hit.answer.write(reply, hit.age, &form);
+            self.counters.reply(hit.answer.rcode(), truncated);
+            return Ok(Outcome::Reply(octets));
+        }
+        self.counters.cache_misses += 1;
+        let waiter = Waiter { client: *client, asker, question: query.question.into() };
+        let name = self.name.as_wire();
+        let taken = match self.resolver.find(hash, name, key) {
+            Some(question) => {
+                self.counters.coalesced += 1;
+                self.resolver.join(question, waiter)
+            }
+            None => {
+                let (candidates, timeout) = self.images.servers(&self.name, query.qtype);
+                let queue = &mut self.queue;
+                let ask = Ask { hash, name, key, waiter };
+                self.resolver.begin(now, ask, candidates, timeout, &mut self.counters, &mut |order| {
+                    queue.push_back(Queued::Order(order));
+                })
+            }
+        };
+        match taken {
+            Ok(()) => Ok(Outcome::Pending),
+            Err(refused) => Err(Refusal {
+                rcode: Rcode::Refused,
+                error: Some(ExtendedError::Other),
+                counter: match refused {
+                    resolve::Refused::Resolves => |c| &mut c.refused_resolves,
+                    resolve::Refused::Waiters => |c| &mut c.refused_waiters,
+                },
+            }),
+        }
+    }
+
+    /// A datagram came from `server` on upstream socket `socket`.
+    pub fn on_reply_udp(&mut self, now: Time, socket: u8, server: SocketAddr, message: &[u8]) {
+        let Shard { resolver, cache, counters, queue, .. } = self;
+        let orders = &mut |order| queue.push_back(Queued::Order(order));
+        let finished = resolver.on_reply_udp(now, socket, server, message, cache.settings(), counters, orders);
+        self.finish(now, finished);
+    }
+
+    /// The reply of a TCP exchange came, without its length prefix.
+    pub fn on_reply_tcp(&mut self, now: Time, exchange: u64, message: &[u8]) {
+        let Shard { resolver, cache, counters, queue, .. } = self;
+        let orders = &mut |order| queue.push_back(Queued::Order(order));
+        let finished = resolver.on_reply_tcp(now, exchange, message, cache.settings(), counters, orders);
+        self.finish(now, finished);
+    }
+
+    /// A TCP exchange failed: not connected, reset, closed without a reply.
+    pub fn on_failure_tcp(&mut self, now: Time, exchange: u64) {
+        let Shard { resolver, counters, queue, .. } = self;
+        let orders = &mut |order| queue.push_back(Queued::Order(order));
+        let finished = resolver.on_failure_tcp(now, exchange, counters, orders);
+        self.finish(now, finished);
+    }
+
+    /// Time has come to [`Shard::deadline`], or passed it.
+    pub fn on_deadline(&mut self, now: Time) {
+        loop {
+            let Shard { resolver, counters, queue, .. } = self;
+            let finished = resolver.expire(now, counters, &mut |order| queue.push_back(Queued::Order(order)));
+            if finished.is_none() {
+                return;
+            }
+            self.finish(now, finished);
+        }
+    }
+
+    /// The next moment at which [`Shard::on_deadline`] has something to do.
+    pub fn deadline(&self) -> Option<Time> {
+        self.resolver.deadline()
+    }
+
+    /// Keeps the answer of a question that came to its end, and gives it to everybody who waits.
+    fn finish(&mut self, now: Time, finished: Option<Finished<Waiter>>) {
+        let Some(Finished { hash, name, key, waiters, result }) = finished else { return };
+        match &result {
+            Ok(answer) => self.cache.insert(now, hash, &name, key, answer, &mut self.counters),
+            Err(_) => self.counters.resolves_failed += waiters.len() as u64,
+        }
+        self.queue.extend(waiters.into_iter().map(|waiter| Queued::Reply { waiter, result: result.clone() }));
+    }
+
+    /// The next thing for the rim to do. `buffer` must hold [`MESSAGE_OCTETS_MAX`] octets.
+    pub fn poll_action(&mut self, buffer: &mut [u8]) -> Option<Action> {
+        assert!(buffer.len() >= MESSAGE_OCTETS_MAX);
+        loop {
+            match self.queue.pop_front()? {
+                Queued::Reply { waiter, result } => {
+                    let octets = self.write_reply(&waiter, &result, buffer);
+                    return Some(Action::Reply { client: waiter.client, octets });
+                }
+                Queued::Order(Order::EndTcp(exchange)) => return Some(Action::EndTcp { exchange }),
+                Queued::Order(Order::Ask(asking)) => {
+                    // Between order and poll the question may have ended: then there is nothing to send.
+                    if let Some((route, server, octets)) = self.resolver.write_query(asking, buffer) {
+                        return Some(match route {
+                            resolve::Route::Udp(socket) => Action::AskUdp { socket, server, octets },
+                            resolve::Route::Tcp(exchange) => Action::AskTcp { exchange, server, octets },
+                        });
+                    }
+                }
+            }
+        }
+    }
+
+    fn write_reply(&mut self, waiter: &Waiter, result: &Result<Answer, Failure>, buffer: &mut [u8]) -> usize {
+        let Shard { images, counters, compressor, .. } = self;
+        let Waiter { asker, question, .. } = waiter;
+        match result {
+            Ok(answer) => {
+                let (octets, truncated) = answer.write(buffer, Duration::ZERO, &asker.reply(images, question, None));
+                counters.reply(answer.rcode(), truncated);
+                octets
+            }
+            Err(failure) => {
+                let error = match failure {
+                    Failure::Unreachable => ExtendedError::NoReachableAuthority,
+                    Failure::Errors => ExtendedError::NetworkError,
+                };
+                let Reply { id, flags, question, opt, limit } = asker.reply(images, question, Some(error));
+                let writer = Writer::new(buffer, limit, question, opt, compressor, images.hash_key);
+                counters.reply(Rcode::ServFail as u16, false);
+                writer.finish(id, flags | flags::QR, Rcode::ServFail)
+            }
+        }
+    }
+
+    /// New images take the place of the old ones, which are returned to be freed elsewhere. Questions in flight end
+    /// with the servers they began with. What is cached stays unless names go elsewhere now.
+    pub fn on_images(&mut self, images: Arc<Images>) -> Arc<Images> {
+        check(&images);
+        assert!(images.hash_key == self.images.hash_key, "names are hashed under one key in a process");
+        let same = images.routes == self.images.routes
+            && images.pools == self.images.pools
+            && images.cache == self.images.cache;
+        if !same {
+            self.cache = Cache::new(images.cache);
+        }
+        self.resolver.set_bounds(images.bounds);
+        std::mem::replace(&mut self.images, images)
+    }
+
+    /// What was counted so far.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Questions in flight towards upstreams.
+    pub fn resolves_in_flight(&self) -> usize {
+        self.resolver.in_flight()
+    }
+
+    /// Clients waiting for an answer.
+    pub fn waiters(&self) -> usize {
+        self.resolver.waiters()
+    }
+
+    /// Answers in the cache, and the octets that they take.
+    pub fn cached(&self) -> (usize, usize) {
+        (self.cache.entries(), self.cache.octets())
+    }
+
+    /// A header alone: the request was not understood, so nothing of it is repeated but id, opcode and RD.
+    fn bare(&mut self, header: Header, rcode: Rcode, reply: &mut [u8]) -> Outcome {
+        let word = flags::QR | header.flags & (flags::OPCODE | flags::RD) | rcode as u16;
+        let mut octets = [0; HEADER_OCTETS];
+        octets[..2].copy_from_slice(&header.id.to_be_bytes());
+        octets[2..4].copy_from_slice(&word.to_be_bytes());
+        reply[..HEADER_OCTETS].copy_from_slice(&octets);
+        self.counters.reply(rcode as u16, false);
+        Outcome::Reply(HEADER_OCTETS)
+    }
+
+    /// A reply without records.
+    #[cold]
+    fn refuse(&mut self, query: &Query<'_>, asker: Asker, refusal: Refusal, reply: &mut [u8]) -> Outcome {
+        let Shard { images, compressor, counters, .. } = self;
+        *(refusal.counter)(counters) += 1;
+        let form = asker.reply(images, query.question, refusal.error);
+        let writer = Writer::new(reply, form.limit, form.question, form.opt, compressor, images.hash_key);
+        counters.reply(refusal.rcode as u16, false);
+        Outcome::Reply(writer.finish(asker.id, asker.flags | flags::QR, refusal.rcode))
+    }
+}
+
+/// What the control plane promises of images.
+fn check(images: &Images) {
+    assert!(images.identity.len() <= IDENTITY_OCTETS_MAX && images.version.len() <= IDENTITY_OCTETS_MAX);
+    assert!(images.bounds.resolves <= RESOLVES_MAX);
+    assert!(images.cache.min_ttl <= images.cache.max_ttl);
+}
+
+impl Images {
+    /// Where `name` goes. DS records belong to the parent's side of a cut (RFC 4035 §3.1.4.1): at the apex of a zone of
+    /// ours they are asked of whoever has the name above, where somebody has.
+    #[inline]
+    fn route(&self, name: &KeyedName, qtype: u16) -> Option<&Target> {
+        let target = self.routes.find(name, name.labels());
+        if qtype == rtype::DS
+            && let Some(&Target::Zone(zone)) = target
+            && self.zones[zone as usize].apex_node().labels() == name.labels()
+            && let Some(above) = name.labels().checked_sub(1)
+            && let Some(parent @ (Target::Zone(_) | Target::Pools(_))) = self.routes.find(name, above)
+        {
+            return Some(parent);
+        }
+        target
+    }
+
+    /// The servers to ask for `name`, which goes to upstreams, and how long an answer may take: as the first pool says.
+    fn servers(&self, name: &KeyedName, qtype: u16) -> (SmallVec<[upstream::Candidate; 4]>, Duration) {
+        let Some(Target::Pools(pools)) = self.route(name, qtype) else {
+            unreachable!("the caller has found the name to go to upstreams")
+        };
+        let pools = pools.iter().map(|&pool| &*self.pools[pool as usize]);
+        let timeout = pools.clone().next().map_or(Duration::ZERO, |pool| pool.timeout);
+        (upstream::candidates(pools, name.as_wire()), timeout)
+    }
+}
+
+impl Asker {
+    #[inline]
+    fn new(client: &Client, query: &Query<'_>) -> Asker {
+        let edns = query.edns.as_ref();
+        let limit = match client.via {
+            Transport::Tcp => MESSAGE_OCTETS_MAX,
+            Transport::Udp => edns.map_or(UDP_PLAIN_OCTETS_MAX, Edns::udp_reply_octets),
+        };
+        Asker {
+            id: query.header.id,
+            flags: query.header.flags & (flags::RD | flags::CD),
+            limit: limit as u16,
+            edns: edns.map(|edns| AskerEdns::new(edns, client.via)),
+        }
+    }
+
+    /// The form of a reply that recursion is available for.
+    #[inline]
+    fn reply<'a>(&self, images: &'a Images, question: &'a [u8], error: Option<ExtendedError>) -> Reply<'a> {
+        let available = if error == Some(ExtendedError::Prohibited) { 0 } else { flags::RA };
+        Reply {
+            id: self.id,
+            flags: self.flags | available,
+            question,
+            opt: self.opt(images, error),
+            limit: self.limit.into(),
+        }
+    }
+
+    /// The OPT record of the reply: none where the asker sent none (RFC 6891 §7).
+    #[inline]
+    fn opt<'a>(&self, images: &'a Images, error: Option<ExtendedError>) -> Option<ReplyOpt<'a>> {
+        self.edns.map(|edns| ReplyOpt {
+            extended_rcode: 0,
+            dnssec_ok: edns.dnssec_ok,
+            nsid: (edns.nsid && !images.identity.is_empty()).then_some(&*images.identity),
+            keepalive: edns.keepalive.then(|| tenths(images.bounds.tcp_idle)),
+            error,
+        })
+    }
+}
+
+impl AskerEdns {
+    #[inline]
+    fn new(edns: &Edns<'_>, via: Transport) -> AskerEdns {
+        let mut asker = AskerEdns { dnssec_ok: edns.dnssec_ok, nsid: false, keepalive: false };
+        for option in edns.options() {
+            match option {
+                EdnsOption::Nsid(_) => asker.nsid = true,
+                // Over UDP it means nothing (RFC 7828 §3.2.1).
+                EdnsOption::Keepalive(_) => asker.keepalive = via == Transport::Tcp,
+                EdnsOption::ExtendedError(..) | EdnsOption::Unknown { .. } => {}
+            }
+        }
+        asker
+    }
+}
+
+/// A span in tenths of a second, as edns-tcp-keepalive has it.
+fn tenths(span: Duration) -> u16 {
+    u16::try_from(span.as_millis() / 100).unwrap_or(u16::MAX)
+}
+
+impl Refusal {
+    fn prohibited(counter: fn(&mut Counters) -> &mut u64) -> Refusal {
+        Refusal { rcode: Rcode::Refused, error: Some(ExtendedError::Prohibited), counter }
+    }
+}

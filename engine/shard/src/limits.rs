@@ -1,0 +1,58 @@
+//! Every maximum of the engine, the unit last in the name. Nothing here is a setting: settings have defaults and
+//! ranges in the control crate and are bounded by these.
+
+/// Octets of a name on the wire, its root label included (RFC 1035 §3.1).
+pub const NAME_OCTETS_MAX: usize = 255;
+/// Octets of a label (RFC 1035 §3.1).
+pub const LABEL_OCTETS_MAX: usize = 63;
+/// Labels of a name, the root not counted: 127 labels of one octet fill 255 octets.
+pub const LABELS_MAX: usize = 127;
+/// Octets of a message over TCP, and of the largest reply that the shard may write (RFC 1035 §4.2.2).
+pub const MESSAGE_OCTETS_MAX: usize = 65_535;
+/// Octets of a reply over UDP to an asker without EDNS (RFC 1035 §4.2.1).
+pub const UDP_PLAIN_OCTETS_MAX: usize = 512;
+/// Octets of a reply over UDP whatever the asker offers, and what we offer to others (RFC 9715 §3.1: 1,232 avoids
+/// fragmentation on every path that carries IPv6).
+pub const UDP_REPLY_OCTETS_MAX: usize = 1_232;
+/// Octets of a request over UDP that is read; a longer one is dropped and counted.
+pub const UDP_REQUEST_OCTETS_MAX: usize = 4_096;
+/// Compression pointers followed in one name: each must point further back, and a name has at most 127 labels.
+pub const POINTERS_MAX: usize = 127;
+/// Names that a reply being written remembers for compression; later ones are written in full.
+pub const COMPRESSION_NAMES_MAX: usize = 64;
+/// Records of one message that are looked at; a message that claims more is malformed (65,535 octets hold no more
+/// than 5,956 records of eleven octets).
+pub const RECORDS_MAX: usize = 5_956;
+/// CNAME and DNAME steps followed inside the zones of this server for one query.
+pub const CHAIN_STEPS_MAX: usize = 16;
+/// RRsets at one owner name of a zone.
+pub const RRSETS_A_NAME_MAX: usize = 255;
+/// Servers of one upstream pool.
+pub const POOL_SERVERS_MAX: usize = 32;
+/// Pools of one route.
+pub const ROUTE_POOLS_MAX: usize = 8;
+/// Times an upstream is asked for one question before it is given up.
+pub const ATTEMPTS_MAX: usize = 8;
+/// UDP sockets a core keeps towards upstreams, for each address family.
+pub const UPSTREAM_SOCKETS_MAX: usize = 64;
+/// Random ids tried for one upstream query before the query is refused for want of a free one.
+pub const ID_TRIES_MAX: usize = 16;
+/// Questions in flight towards upstreams that a core may be allowed: their numbers must fit 24 bits.
+pub const RESOLVES_MAX: usize = 1 << 20;
+/// Octets of the texts answered to NSID and to CHAOS queries: they must fit the shortest reply beside the longest name.
+pub const IDENTITY_OCTETS_MAX: usize = 128;
+/// Clients of a core that wait for upstreams, all names together.
+pub const WAITERS_MAX: usize = 65_536;
+/// Octets of one cached answer; longer ones are passed on and not kept.
+pub const CACHE_ENTRY_OCTETS_MAX: usize = MESSAGE_OCTETS_MAX;
+/// Seconds beyond which a TTL means zero (RFC 2181 §8).
+pub const TTL_SECONDS_MAX: u32 = i32::MAX as u32;
+
+const _: () = assert!(UDP_PLAIN_OCTETS_MAX <= UDP_REPLY_OCTETS_MAX);
+const _: () = assert!(UDP_REPLY_OCTETS_MAX <= UDP_REQUEST_OCTETS_MAX);
+const _: () = assert!(UDP_REQUEST_OCTETS_MAX <= MESSAGE_OCTETS_MAX);
+const _: () = assert!(2 * LABELS_MAX < NAME_OCTETS_MAX);
+const _: () = assert!(12 + RECORDS_MAX * 11 <= MESSAGE_OCTETS_MAX);
+const _: () = assert!(RESOLVES_MAX < 1 << 24);
+const _: () = assert!(12 + NAME_OCTETS_MAX + 4 + 11 + 4 + IDENTITY_OCTETS_MAX + 6 + 6 <= UDP_PLAIN_OCTETS_MAX);
+const _: () = assert!(UPSTREAM_SOCKETS_MAX <= u8::MAX as usize);

@@ -1,0 +1,117 @@
+//! Plain counters of one core: written by it alone, read as a snapshot.
+
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
+        /// What a core has counted since it started.
+        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        pub struct Counters {
+            $($(#[doc = $doc])+ pub $name: u64,)+
+        }
+
+        impl Counters {
+            /// Name, meaning and value of each counter, in the order of declaration.
+            pub fn each(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+                [$((stringify!($name), concat!($($doc),+), self.$name),)+].into_iter()
+            }
+
+            /// Adds another core's figures to these.
+            pub fn add(&mut self, other: &Counters) {
+                $(self.$name += other.$name;)+
+            }
+        }
+    };
+}
+
+counters! {
+    /// Queries that came over UDP.
+    queries_udp,
+    /// Queries that came over TCP.
+    queries_tcp,
+    /// Replies written, whatever they say.
+    replies,
+    /// Requests dropped: shorter than a header, or with QR set.
+    dropped_malformed,
+    /// Requests answered FORMERR.
+    formerr,
+    /// Requests answered NOTIMP.
+    notimp,
+    /// Requests answered BADVERS.
+    badvers,
+    /// Requests refused: the asker is not in the listener's `allow`.
+    refused_acl,
+    /// Requests refused: no route for the name.
+    refused_route,
+    /// Requests refused: a class other than IN, or a CHAOS name that is not answered.
+    refused_class,
+    /// Requests refused: zone transfers and other meta types that are not served.
+    refused_type,
+    /// Requests refused: too many questions in flight on this core.
+    refused_resolves,
+    /// Requests refused: too many clients wait for the name, or on this core.
+    refused_waiters,
+    /// Replies with NOERROR.
+    rcode_noerror,
+    /// Replies with NXDOMAIN.
+    rcode_nxdomain,
+    /// Replies with SERVFAIL.
+    rcode_servfail,
+    /// Replies with any other response code.
+    rcode_other,
+    /// Replies cut short with TC set.
+    truncated,
+    /// Answers from a zone of this server.
+    zone_answers,
+    /// CNAME and DNAME chains cut at the bound.
+    chain_limit,
+    /// CNAME and DNAME chains that came back to themselves.
+    chain_loops,
+    /// Answers from the cache.
+    cache_hits,
+    /// Questions that the cache could not answer.
+    cache_misses,
+    /// Answers put into the cache.
+    cache_inserts,
+    /// Answers put out of the cache for want of room.
+    cache_evictions,
+    /// Answers that ran out and were removed.
+    cache_expired,
+    /// Answers too long for the cache.
+    cache_too_long,
+    /// Queries sent to upstreams over UDP.
+    upstream_udp,
+    /// Queries sent to upstreams over TCP.
+    upstream_tcp,
+    /// Attempts at upstreams that got no answer in time.
+    upstream_timeouts,
+    /// Exchanges with upstreams that failed: connection refused, reset, not sent.
+    upstream_failures,
+    /// Upstream answers with an rcode that made us try another server.
+    upstream_errors,
+    /// Upstream packets ignored: no query in flight has this id on this socket towards this sender.
+    upstream_unexpected,
+    /// Upstream packets ignored: another question than the one asked.
+    upstream_mismatched,
+    /// Upstream packets ignored: they do not parse.
+    upstream_malformed,
+    /// Upstream queries not sent: no free id.
+    upstream_ids_exhausted,
+    /// Queries that joined a question already in flight.
+    coalesced,
+    /// Clients that got SERVFAIL since no upstream had an answer.
+    resolves_failed,
+}
+
+impl Counters {
+    /// Counts a reply by its response code.
+    #[inline]
+    pub(crate) fn reply(&mut self, rcode: u16, truncated: bool) {
+        self.replies += 1;
+        self.truncated += u64::from(truncated);
+        match rcode {
+            0 => self.rcode_noerror += 1,
+            2 => self.rcode_servfail += 1,
+            3 => self.rcode_nxdomain += 1,
+            _ => self.rcode_other += 1,
+        }
+    }
+}

@@ -1,0 +1,544 @@
+//! Names: checked, folded to lower case, hashed suffix by suffix, compared, skipped in compressed messages
+//! (RFC 1035 §2.3, §3.1, §4.1.4, §5.1; RFC 4343 for case).
+//!
+//! Names are wire octets everywhere. ASCII letters of a whole name may be folded without looking at label lengths:
+//! a length is at most 63 and the letter `A` is 65.
+
+use core::fmt;
+use core::str::FromStr;
+
+use crate::limits::{LABEL_OCTETS_MAX, LABELS_MAX, NAME_OCTETS_MAX, POINTERS_MAX};
+
+/// The key of the name hash: two odd, random words, chosen once a process, so that nobody outside can aim at one
+/// chain of a table.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct HashKey([u64; 2]);
+
+impl HashKey {
+    /// A key from 16 unpredictable octets.
+    pub fn from_seed(seed: [u8; 16]) -> HashKey {
+        let words = u128::from_le_bytes(seed);
+        HashKey([words as u64 | 1, (words >> 64) as u64 | 1])
+    }
+
+    /// Mixes a word into a hash: the two halves of a 128-bit product, folded (as in wyhash and foldhash).
+    #[inline]
+    pub(crate) fn mix(&self, hash: u64, word: u64) -> u64 {
+        let product = u128::from(hash ^ word) * u128::from(self.0[1]);
+        product as u64 ^ (product >> 64) as u64
+    }
+
+    /// The hash of the root.
+    #[inline]
+    fn root(&self) -> u64 {
+        self.0[0]
+    }
+}
+
+impl fmt::Debug for HashKey {
+    /// The key is a secret: it is not shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HashKey")
+    }
+}
+
+/// Octets behind a name in [`KeyedName`], so that eight can be read at once wherever a label begins.
+const PADDING: usize = 9;
+
+/// A name made ready for lookups: lower case, with the hash of each of its suffixes.
+///
+/// One lives in a shard and is filled again for each query: no allocation, and nothing to clear. 1.4 KiB, of which a
+/// name of three labels touches four cache lines.
+#[derive(Clone)]
+pub struct KeyedName {
+    octets: [u8; NAME_OCTETS_MAX + PADDING],
+    /// Where label j begins, from the left; the root label's place comes last.
+    starts: [u8; LABELS_MAX + 1],
+    /// The hash of the suffix of i labels.
+    hashes: [u64; LABELS_MAX + 1],
+    length: u8,
+    labels: u8,
+}
+
+impl fmt::Debug for KeyedName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_presentation(self.as_wire(), f)
+    }
+}
+
+impl Default for KeyedName {
+    /// The root, unkeyed: for scratch space that is filled before it is read.
+    fn default() -> KeyedName {
+        KeyedName {
+            octets: [0; NAME_OCTETS_MAX + PADDING],
+            starts: [0; LABELS_MAX + 1],
+            hashes: [0; LABELS_MAX + 1],
+            length: 1,
+            labels: 0,
+        }
+    }
+}
+
+impl KeyedName {
+    /// A new one from `wire`; `None` as in [`KeyedName::set`].
+    pub fn new(key: &HashKey, wire: &[u8]) -> Option<KeyedName> {
+        let mut name = KeyedName::default();
+        name.set(key, wire)?;
+        Some(name)
+    }
+
+    /// Takes the uncompressed name at the start of `wire`. Returns its length in octets; `None` when there is no whole
+    /// name, or it is too long, or it has a compression pointer. Then the former name is gone as well.
+    #[inline]
+    pub fn set(&mut self, key: &HashKey, wire: &[u8]) -> Option<usize> {
+        let length = self.measure(wire)?;
+        self.fold(&wire[..length]);
+        self.hash(key);
+        Some(length)
+    }
+
+    /// Finds labels and length.
+    #[inline]
+    fn measure(&mut self, wire: &[u8]) -> Option<usize> {
+        let mut at = 0;
+        let mut labels = 0;
+        loop {
+            let octets = usize::from(*wire.get(at)?);
+            // A name that holds more labels than fit is also too long: the index cannot run past the end.
+            *self.starts.get_mut(labels)? = at as u8;
+            if octets == 0 {
+                break;
+            }
+            if octets > LABEL_OCTETS_MAX {
+                return None;
+            }
+            at += octets + 1;
+            labels += 1;
+            if at >= NAME_OCTETS_MAX {
+                return None;
+            }
+        }
+        self.labels = labels as u8;
+        self.length = (at + 1) as u8;
+        Some(at + 1)
+    }
+
+    /// Copies the name in lower case, eight octets a step; the last step overlaps the one before.
+    #[inline]
+    fn fold(&mut self, wire: &[u8]) {
+        let (target, _) = self.octets.as_chunks_mut::<8>();
+        for (target, source) in target.iter_mut().zip(wire.as_chunks::<8>().0) {
+            *target = lower_eight(u64::from_le_bytes(*source)).to_le_bytes();
+        }
+        match wire.last_chunk::<8>() {
+            Some(last) => {
+                let at = wire.len() - 8;
+                self.octets[at..at + 8].copy_from_slice(&lower_eight(u64::from_le_bytes(*last)).to_le_bytes());
+            }
+            None => {
+                for (target, source) in self.octets.iter_mut().zip(wire) {
+                    *target = source.to_ascii_lowercase();
+                }
+            }
+        }
+    }
+
+    /// Hashes the suffixes, the shortest first.
+    #[inline]
+    fn hash(&mut self, key: &HashKey) {
+        let mut hash = key.root();
+        self.hashes[0] = hash;
+        let labels = self.labels();
+        for i in 1..=labels {
+            let start = usize::from(self.starts[labels - i]);
+            hash = hash_label(key, hash, &self.octets, start);
+            self.hashes[i] = hash;
+        }
+    }
+
+    /// The name's labels, the root not counted.
+    #[inline]
+    pub fn labels(&self) -> usize {
+        usize::from(self.labels)
+    }
+
+    /// The name in lower case, uncompressed.
+    #[inline]
+    pub fn as_wire(&self) -> &[u8] {
+        &self.octets[..usize::from(self.length)]
+    }
+
+    /// The suffix of `labels` labels.
+    #[inline]
+    pub fn suffix(&self, labels: usize) -> &[u8] {
+        &self.octets[self.suffix_start(labels)..usize::from(self.length)]
+    }
+
+    /// Where in the name the suffix of `labels` labels begins.
+    #[inline]
+    pub fn suffix_start(&self, labels: usize) -> usize {
+        assert!(labels <= self.labels());
+        usize::from(self.starts[self.labels() - labels])
+    }
+
+    /// The hash of the suffix of `labels` labels.
+    #[inline]
+    pub fn suffix_hash(&self, labels: usize) -> u64 {
+        self.hashes[labels]
+    }
+
+    /// The hash of the whole name.
+    #[inline]
+    pub fn name_hash(&self) -> u64 {
+        self.hashes[self.labels()]
+    }
+
+    /// The hash of the wildcard just below the suffix of `labels` labels.
+    #[inline]
+    pub fn wildcard_hash(&self, key: &HashKey, labels: usize) -> u64 {
+        key.mix(self.hashes[labels], u64::from_le_bytes(*b"\x01*\0\0\0\0\0\0"))
+    }
+}
+
+/// Continues a hash by the label at `start`, length octet included, so that no two rows of labels read alike.
+#[inline]
+fn hash_label(key: &HashKey, mut hash: u64, octets: &[u8; NAME_OCTETS_MAX + PADDING], start: usize) -> u64 {
+    let mut at = start;
+    let mut left = usize::from(octets[start]) + 1;
+    loop {
+        let word = u64::from_le_bytes(*octets[at..].first_chunk::<8>().expect("the padding follows every label"));
+        if left <= 8 {
+            return key.mix(hash, word & (u64::MAX >> (64 - 8 * left)));
+        }
+        hash = key.mix(hash, word);
+        at += 8;
+        left -= 8;
+    }
+}
+
+/// Folds eight octets to lower case at once.
+#[inline]
+fn lower_eight(word: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x80 * ONES;
+    let low = word & !HIGH;
+    let from_a = low + (0x80 - b'A' as u64) * ONES;
+    let after_z = low + (0x7f - b'Z' as u64) * ONES;
+    word | ((from_a ^ after_z) & !word & HIGH) >> 2
+}
+
+/// Where the name that begins at `at` in `message` ends: behind its root label or its first pointer. `None` when it
+/// runs past the end, or a label is malformed. The pointer's target is not looked at: see [`expand`].
+#[inline]
+pub fn skip(message: &[u8], mut at: usize) -> Option<usize> {
+    let begin = at;
+    loop {
+        let octet = usize::from(*message.get(at)?);
+        match octet {
+            0 => return Some(at + 1),
+            1..=LABEL_OCTETS_MAX => at += octet + 1,
+            0xc0.. => return message.get(at + 1).map(|_| at + 2),
+            _ => return None,
+        }
+        if at - begin >= NAME_OCTETS_MAX {
+            return None;
+        }
+    }
+}
+
+/// Writes the name that begins at `at` in `message` uncompressed into `out`, case kept. Returns its length, and where
+/// it ends in the message. Every pointer must point before the label that it continues (RFC 1035 §4.1.4: "a prior
+/// occurrence"), which bounds the walk.
+pub fn expand(message: &[u8], at: usize, out: &mut [u8; NAME_OCTETS_MAX]) -> Option<(usize, usize)> {
+    let end = skip(message, at)?;
+    let mut at = at;
+    let mut floor = at;
+    let mut length = 0;
+    let mut pointers = 0;
+    loop {
+        let octet = usize::from(*message.get(at)?);
+        match octet {
+            0 => {
+                *out.get_mut(length)? = 0;
+                return Some((length + 1, end));
+            }
+            1..=LABEL_OCTETS_MAX => {
+                let label = message.get(at..at + octet + 1)?;
+                out.get_mut(length..length + octet + 1)?.copy_from_slice(label);
+                length += octet + 1;
+                at += octet + 1;
+            }
+            0xc0.. => {
+                let target = (octet & 0x3f) << 8 | usize::from(*message.get(at + 1)?);
+                pointers += 1;
+                if target >= floor || pointers > POINTERS_MAX {
+                    return None;
+                }
+                floor = target;
+                at = target;
+            }
+            _ => return None,
+        }
+    }
+}
+
+/// Whether two uncompressed names are the same but for case.
+#[inline]
+pub fn same(a: &[u8], b: &[u8]) -> bool {
+    a.eq_ignore_ascii_case(b)
+}
+
+/// The length of the uncompressed name at the start of `wire`; `None` when there is none.
+pub fn measure(wire: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        let octets = usize::from(*wire.get(at)?);
+        if octets == 0 {
+            return (at < NAME_OCTETS_MAX).then_some(at + 1);
+        }
+        if octets > LABEL_OCTETS_MAX || at >= NAME_OCTETS_MAX {
+            return None;
+        }
+        at += octets + 1;
+    }
+}
+
+/// A name in wire format, uncompressed, in lower case.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Name(Box<[u8]>);
+
+impl Name {
+    /// The root.
+    pub fn root() -> Name {
+        Name(Box::new([0]))
+    }
+
+    /// The uncompressed name that fills `wire`, folded to lower case; `None` when `wire` is no such name.
+    pub fn from_wire(wire: &[u8]) -> Option<Name> {
+        (measure(wire)? == wire.len()).then(|| Name(wire.to_ascii_lowercase().into()))
+    }
+
+    /// Wire octets, the root label included.
+    pub fn as_wire(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Labels, the root not counted.
+    pub fn labels(&self) -> usize {
+        labels(&self.0).count()
+    }
+}
+
+/// The labels of a well-formed name, from the left, without length octets, the root not among them.
+pub fn labels(wire: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = wire;
+    core::iter::from_fn(move || {
+        let (&octets, tail) = rest.split_first()?;
+        let (label, tail) = tail.split_at_checked(usize::from(octets))?;
+        rest = tail;
+        (!label.is_empty()).then_some(label)
+    })
+}
+
+/// Why a text is no name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadName(pub &'static str);
+
+impl fmt::Display for BadName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl core::error::Error for BadName {}
+
+impl FromStr for Name {
+    type Err = BadName;
+
+    /// Presentation format (RFC 1035 §5.1: `\X` and `\DDD`), absolute whether or not it ends in a dot.
+    fn from_str(text: &str) -> Result<Name, BadName> {
+        if text == "." {
+            return Ok(Name::root());
+        }
+        if text.is_empty() {
+            return Err(BadName("an empty text is no name; the root is written `.`"));
+        }
+        let mut wire = vec![0];
+        let mut label = 0;
+        let mut rest = text.as_bytes();
+        while let [first, tail @ ..] = rest {
+            rest = tail;
+            if *first == b'.' {
+                if wire.len() == label + 1 {
+                    return Err(BadName("a label is empty"));
+                }
+                label = wire.len();
+                wire.push(0);
+                continue;
+            }
+            let octet = if *first == b'\\' { escaped(&mut rest)? } else { *first };
+            if wire.len() - label > LABEL_OCTETS_MAX {
+                return Err(BadName("a label is longer than 63 octets"));
+            }
+            wire.push(octet.to_ascii_lowercase());
+            wire[label] += 1;
+        }
+        if wire[label] != 0 {
+            wire.push(0);
+        }
+        if wire.len() > NAME_OCTETS_MAX {
+            return Err(BadName("it is longer than 255 octets"));
+        }
+        Ok(Name(wire.into()))
+    }
+}
+
+/// Reads what follows a backslash.
+fn escaped(rest: &mut &[u8]) -> Result<u8, BadName> {
+    match **rest {
+        [a @ b'0'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', ref tail @ ..] => {
+            *rest = tail;
+            let value = [a, b, c].iter().fold(0, |sum, digit| sum * 10 + u16::from(digit - b'0'));
+            u8::try_from(value).map_err(|_| BadName("an escape \\DDD is above 255"))
+        }
+        [b'0'..=b'9', ..] | [] => Err(BadName("a backslash needs three digits or one other character behind it")),
+        [octet, ref tail @ ..] => {
+            *rest = tail;
+            Ok(octet)
+        }
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_presentation(&self.0, f)
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Writes a well-formed name in presentation format, with its last dot.
+pub fn write_presentation(wire: &[u8], f: &mut impl fmt::Write) -> fmt::Result {
+    if wire == [0] {
+        return f.write_char('.');
+    }
+    for label in labels(wire) {
+        for &octet in label {
+            match octet {
+                b'.' | b'\\' | b'"' | b';' | b'(' | b')' | b'@' | b'$' => write!(f, "\\{}", char::from(octet))?,
+                0x21..=0x7e => f.write_char(char::from(octet))?,
+                _ => write!(f, "\\{octet:03}")?,
+            }
+        }
+        f.write_char('.')?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key() -> HashKey {
+        HashKey::from_seed(*b"0123456789abcdef")
+    }
+
+    #[test]
+    fn folding_touches_ascii_letters_alone() {
+        for octet in 0..=255u8 {
+            let word = u64::from_le_bytes([octet; 8]);
+            assert_eq!(lower_eight(word), u64::from_le_bytes([octet.to_ascii_lowercase(); 8]), "{octet}");
+            let mixed = [octet, b'A', 0, 0xff, b'z', b'Z', b'[', octet];
+            assert_eq!(lower_eight(u64::from_le_bytes(mixed)).to_le_bytes().to_vec(), mixed.to_ascii_lowercase());
+        }
+    }
+
+    #[test]
+    fn a_keyed_name_is_its_lower_case_with_equal_hashes_for_equal_suffixes() {
+        let a = KeyedName::new(&key(), b"\x03WwW\x07exAmple\x04tEst\0rest").unwrap();
+        let b = KeyedName::new(&key(), b"\x0bmail-server\x07example\x04test\0").unwrap();
+        assert_eq!(a.as_wire(), b"\x03www\x07example\x04test\0");
+        assert_eq!((a.labels(), a.suffix(2), a.suffix(0)), (3, &b"\x07example\x04test\0"[..], &b"\0"[..]));
+        for labels in 0..=2 {
+            assert_eq!(a.suffix_hash(labels), b.suffix_hash(labels));
+        }
+        assert_ne!(a.name_hash(), b.name_hash());
+        let star = KeyedName::new(&key(), b"\x01*\x07example\x04test\0").unwrap();
+        assert_eq!(a.wildcard_hash(&key(), 2), star.name_hash());
+    }
+
+    #[test]
+    fn labels_are_not_confused_with_their_neighbours() {
+        let joined = KeyedName::new(&key(), b"\x03a\x01b\0").unwrap();
+        let apart = KeyedName::new(&key(), b"\x01a\x01b\0").unwrap();
+        assert_ne!(joined.name_hash(), apart.name_hash());
+    }
+
+    #[test]
+    fn the_longest_names_are_taken_and_longer_ones_refused() {
+        let mut most_labels = [1, b'a'].repeat(127);
+        most_labels.push(0);
+        assert_eq!(most_labels.len(), 255);
+        let name = KeyedName::new(&key(), &most_labels).unwrap();
+        assert_eq!((name.labels(), name.as_wire().len()), (127, 255));
+        assert!(Name::from_wire(&most_labels).is_some());
+        let mut too_many = [1, b'a'].repeat(128);
+        too_many.push(0);
+        assert!(KeyedName::new(&key(), &too_many).is_none());
+        assert!(measure(&too_many).is_none());
+        let mut longest = [[63].as_slice(), &[b'x'; 63]].concat().repeat(3);
+        longest.extend([61].iter().chain(&[b'y'; 61]).chain(&[0]));
+        assert_eq!(longest.len(), 255);
+        assert!(KeyedName::new(&key(), &longest).is_some());
+        longest[192] = 62;
+        longest.insert(193, b'y');
+        assert!(KeyedName::new(&key(), &longest).is_none());
+        assert!(Name::from_wire(&longest).is_none());
+    }
+
+    #[test]
+    fn what_is_no_name_is_refused() {
+        for wire in [&b""[..], b"\x03ab", b"\x03abc", b"\xc0\x0c", b"\x40aaaa\0", b"\x80\0"] {
+            assert!(KeyedName::new(&key(), wire).is_none(), "{wire:?}");
+            assert!(Name::from_wire(wire).is_none(), "{wire:?}");
+        }
+        assert!(Name::from_wire(b"\0\0").is_none());
+    }
+
+    #[test]
+    fn pointers_go_back_or_nowhere() {
+        let mut out = [0; NAME_OCTETS_MAX];
+        let message = b"\x04test\0\x07example\xc0\x00\x03www\xc0\x06\xc0\x12\xc0\x16";
+        assert_eq!(expand(message, 6, &mut out), Some((14, 16)));
+        assert_eq!(&out[..14], b"\x07example\x04test\0");
+        assert_eq!(expand(message, 16, &mut out), Some((18, 22)));
+        assert_eq!(&out[..18], b"\x03www\x07example\x04test\0");
+        assert_eq!(expand(message, 24, &mut out), None, "to itself or forward");
+        assert_eq!(expand(b"\xc0\x00", 0, &mut out), None);
+        assert_eq!(expand(b"\x01a\xc0\x00", 0, &mut out), None, "into the name itself");
+        assert_eq!(expand(b"\x01a\xc0", 0, &mut out), None);
+        assert_eq!(skip(b"\x01a\xc0\x00x", 0), Some(4));
+    }
+
+    #[test]
+    fn presentation_goes_both_ways() {
+        for (text, wire) in [
+            (".", &b"\0"[..]),
+            ("example.test.", b"\x07example\x04test\0"),
+            ("a\\.b.test.", b"\x03a.b\x04test\0"),
+            ("\\000\\255.test.", b"\x02\0\xff\x04test\0"),
+            ("*.test.", b"\x01*\x04test\0"),
+        ] {
+            let name: Name = text.parse().unwrap();
+            assert_eq!((name.as_wire(), name.to_string().as_str()), (wire, text));
+        }
+        assert_eq!("EXAMPLE.test".parse::<Name>().unwrap().to_string(), "example.test.");
+        for text in ["", "..", "a..b", ".a", "a\\", "a\\25", "a\\256.", &"x".repeat(64), &"abcdefg.".repeat(32)] {
+            assert!(text.parse::<Name>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! A core: its shard, and all that the shard's actions need. One thread owns it; tasks borrow it between two awaits and
+//! never across one.
+//!
+//! Every event follows the same path: a task hands it to the shard ([`Shard::on_query`] and its siblings), then
+//! [`Core::act`] does what the shard asks for, then [`Core::settle`] sends what has piled up, in batches, and sets the
+//! alarm.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+use ringdns_shard::limits::MESSAGE_OCTETS_MAX;
+use ringdns_shard::{Action, Client, Images, Outcome, Shard, Time, Transport};
+
+use crate::clock;
+use crate::datagrams::{Datagram, Received};
+use crate::limits::ALARM_SLACK;
+use crate::runtime::Readiness;
+use crate::tcp::Connections;
+use crate::telemetry::{RimCounters, Snapshot};
+use crate::udp;
+use crate::upstream::{self, Exchange};
+
+/// What the tasks of a core share.
+pub(crate) struct Shared {
+    /// The core itself.
+    pub(crate) core: RefCell<Core>,
+    /// The batch that every UDP socket of the core receives into: it is used up before the next await.
+    pub(crate) received: RefCell<Received>,
+}
+
+/// One core.
+pub(crate) struct Core {
+    pub(crate) index: usize,
+    pub(crate) cpu: usize,
+    pub(crate) shard: Shard,
+    pub(crate) counters: RimCounters,
+    /// By listener; `None` where a listener has no UDP.
+    pub(crate) udp: Vec<Option<udp::End>>,
+    pub(crate) connections: Connections,
+    pub(crate) upstream: upstream::Sockets,
+    pub(crate) exchanges: HashMap<u64, Exchange>,
+    /// Replies over TCP and the octets of actions, [`MESSAGE_OCTETS_MAX`] of them.
+    pub(crate) buffer: Box<[u8]>,
+    alarm: Alarm,
+    /// When the connections are looked at next; `None` while there are none.
+    sweep_at: Option<Time>,
+    me: Weak<Shared>,
+}
+
+/// What a core begins with.
+pub(crate) struct Parts {
+    pub(crate) index: usize,
+    pub(crate) cpu: usize,
+    pub(crate) images: Arc<Images>,
+    pub(crate) seed: [u8; 32],
+    pub(crate) udp: Vec<Option<udp::End>>,
+    pub(crate) upstream: upstream::Sockets,
+    pub(crate) tcp_connections: usize,
+    pub(crate) tcp_idle: Duration,
+}
+
+impl Shared {
+    /// A core with its shard, on the thread that will run it.
+    pub(crate) fn new(parts: Parts) -> io::Result<Rc<Shared>> {
+        let alarm = Alarm::new()?;
+        Ok(Rc::new_cyclic(|me| Shared {
+            core: RefCell::new(Core {
+                index: parts.index,
+                cpu: parts.cpu,
+                shard: Shard::new(parts.images, parts.seed),
+                counters: RimCounters::default(),
+                udp: parts.udp,
+                connections: Connections::new(parts.tcp_connections, parts.tcp_idle),
+                upstream: parts.upstream,
+                exchanges: HashMap::new(),
+                buffer: vec![0; MESSAGE_OCTETS_MAX].into_boxed_slice(),
+                alarm,
+                sweep_at: None,
+                me: me.clone(),
+            }),
+            received: RefCell::new(Received::new()),
+        }))
+    }
+}
+
+/// The task that wakes the shard at its deadlines and closes connections at theirs.
+pub(crate) async fn alarms(shared: Rc<Shared>) {
+    let ready = Readiness::new(shared.core.borrow().alarm.timer.clone());
+    while ready.readable().await.is_ok() {
+        shared.core.borrow_mut().on_alarm();
+    }
+}
+
+impl Core {
+    /// A datagram of a client: its reply, if there is one at once, joins the listener's batch.
+    pub(crate) fn on_datagram(&mut self, now: Time, listener: u16, datagram: Datagram<'_>) {
+        let end = self.udp[usize::from(listener)].as_mut().expect("a listener that receives has its end");
+        let Some(slot) = end.outgoing.slot() else {
+            self.counters.udp_unheard += 1;
+            return;
+        };
+        let client =
+            Client { peer: datagram.peer, local: datagram.local, via: Transport::Udp, listener, connection: 0 };
+        if let Outcome::Reply(octets) = self.shard.on_query(now, &client, datagram.octets, slot) {
+            end.outgoing.push(octets, client.peer, client.local);
+        }
+        self.act(now);
+    }
+
+    /// Does what the shard asks for, until it asks for nothing more.
+    pub(crate) fn act(&mut self, now: Time) {
+        while let Some(action) = self.shard.poll_action(&mut self.buffer) {
+            match action {
+                Action::Reply { client, octets } if client.via == Transport::Udp => self.reply_udp(&client, octets),
+                Action::Reply { client, octets } => self.reply_tcp(now, client.connection, octets),
+                Action::AskUdp { socket, server, octets } => {
+                    match self.upstream.send(socket, server, &self.buffer[..octets]) {
+                        Ok(()) => self.counters.upstream_sent += 1,
+                        Err(_) => self.counters.upstream_send_errors += 1,
+                    }
+                }
+                Action::AskTcp { exchange, server, octets } => self.ask_tcp(now, exchange, server, octets),
+                Action::EndTcp { exchange } => drop(self.exchanges.remove(&exchange)),
+            }
+        }
+    }
+
+    /// Sends what has piled up and sets the alarm. The end of every event.
+    pub(crate) fn settle(&mut self, now: Time) {
+        for listener in 0..self.udp.len() {
+            if self.udp[listener].as_ref().is_some_and(|end| !end.outgoing.is_empty()) {
+                self.flush_udp(listener);
+            }
+        }
+        self.flush_connections(now);
+        self.set_alarm(now);
+    }
+
+    /// Sends what waits for the clients of a listener. Where its socket takes no more, a task sends the rest when it
+    /// does again.
+    pub(crate) fn flush_udp(&mut self, listener: usize) {
+        let Some(end) = self.udp[listener].as_mut() else { return };
+        let sent = end.flush();
+        self.counters.udp_sent += sent.sent as u64;
+        self.counters.udp_send_errors += sent.refused as u64;
+        if sent.blocked {
+            self.counters.udp_send_blocked += 1;
+            if !end.has_sender {
+                end.has_sender = true;
+                let socket = end.socket.clone();
+                udp::spawn_sender(self.me(), listener, socket);
+            }
+        }
+    }
+
+    /// Looks at the deadlines of connections soon, now that there is one.
+    pub(crate) fn sweep_soon(&mut self, now: Time) {
+        if self.sweep_at.is_none() {
+            self.sweep_at = Some(now + self.connections.sweep_interval());
+        }
+    }
+
+    /// New images take the place of the old ones, which are returned for another thread to free.
+    pub(crate) fn swap(&mut self, images: Arc<Images>) -> Arc<Images> {
+        let now = clock::now();
+        self.connections.idle_timeout = images.bounds.tcp_idle;
+        let old = self.shard.on_images(images);
+        self.act(now);
+        self.settle(now);
+        old
+    }
+
+    /// What this core tells about itself.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            core: self.index,
+            cpu: self.cpu,
+            shard: self.shard.counters().clone(),
+            rim: self.counters.clone(),
+            resolves: self.shard.resolves_in_flight(),
+            waiters: self.shard.waiters(),
+            tcp_connections: self.connections.open(),
+        }
+    }
+
+    /// Whether every client has what it is to get, once the doors are closed and connections are read no more.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.shard.waiters() == 0
+            && self.connections.open() == 0
+            && self.udp.iter().flatten().all(|end| end.outgoing.is_empty())
+    }
+
+    /// The tasks' share of this core, for a new task.
+    pub(crate) fn me(&self) -> Rc<Shared> {
+        self.me.upgrade().expect("the core is borrowed, so it is there")
+    }
+
+    fn reply_udp(&mut self, client: &Client, octets: usize) {
+        let listener = usize::from(client.listener);
+        let full = |core: &Core| core.udp[listener].as_ref().is_some_and(|end| end.outgoing.is_full());
+        if full(self) {
+            self.flush_udp(listener);
+        }
+        let end = self.udp[listener].as_mut().expect("a client that came over UDP has its listener's end");
+        match end.outgoing.slot() {
+            Some(slot) => {
+                slot[..octets].copy_from_slice(&self.buffer[..octets]);
+                end.outgoing.push(octets, client.peer, client.local);
+            }
+            None => self.counters.udp_send_dropped += 1,
+        }
+    }
+
+    fn on_alarm(&mut self) {
+        self.alarm.acknowledge();
+        self.counters.alarms += 1;
+        let now = clock::now();
+        if self.shard.deadline().is_some_and(|deadline| deadline <= now) {
+            self.shard.on_deadline(now);
+            self.act(now);
+        }
+        if self.sweep_at.is_some_and(|at| at <= now) {
+            self.sweep_connections(now);
+            self.sweep_exchanges(now);
+            let busy = self.connections.open() > 0 || !self.exchanges.is_empty();
+            self.sweep_at = busy.then(|| now + self.connections.sweep_interval());
+        }
+        self.settle(now);
+    }
+
+    fn set_alarm(&mut self, now: Time) {
+        if let Some(at) = self.shard.deadline().into_iter().chain(self.sweep_at).min() {
+            self.alarm.set(at.max(now + ALARM_SLACK));
+        }
+    }
+}
+
+/// A timer of the kernel's, on the clock that [`clock::now`] reads.
+struct Alarm {
+    timer: Rc<Timer>,
+    set_for: Option<Time>,
+}
+
+pub(crate) struct Timer(TimerFd);
+
+impl AsRawFd for Timer {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_fd().as_raw_fd()
+    }
+}
+
+impl Alarm {
+    fn new() -> io::Result<Alarm> {
+        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
+        Ok(Alarm { timer: Rc::new(Timer(timer)), set_for: None })
+    }
+
+    /// Lets the alarm go off at `at`, unless it does so earlier: going off for nothing is cheaper than setting it anew
+    /// for each deadline that has moved away.
+    fn set(&mut self, at: Time) {
+        if self.set_for.is_some_and(|earlier| earlier <= at) {
+            return;
+        }
+        let moment = TimeSpec::from_duration(Duration::from_micros(at.as_micros()));
+        self.timer
+            .0
+            .set(Expiration::OneShot(moment), TimerSetTimeFlags::TFD_TIMER_ABSTIME)
+            .expect("a time after the machine's start is a valid one");
+        self.set_for = Some(at);
+    }
+
+    /// It has gone off.
+    fn acknowledge(&mut self) {
+        self.set_for = None;
+        // Once: the descriptor is non-blocking, and what this reads is only how often it went off.
+        let _ = nix::unistd::read(self.timer.0.as_fd(), &mut [0; 8]);
+    }
+}

@@ -1,0 +1,65 @@
+//! Every bound of the rim, the unit last in the name. Settings of a user arrive in [`Plan`](crate::Plan) instead.
+
+use std::time::Duration;
+
+use ringdns_shard::limits::{MESSAGE_OCTETS_MAX, UDP_REPLY_OCTETS_MAX, UDP_REQUEST_OCTETS_MAX};
+
+/// Datagrams taken or sent with one system call.
+pub(crate) const BATCH_DATAGRAMS: usize = 64;
+/// Batches that one socket may take before the reactor runs: 512 datagrams, a millisecond or two of work.
+pub(crate) const BATCH_ROUNDS_MAX: usize = 8;
+/// Receive buffer that is asked for on every UDP socket; the kernel caps it at `net.core.rmem_max`.
+pub(crate) const UDP_RECEIVE_BUFFER_OCTETS: usize = 4 << 20;
+/// Connections that may wait to be accepted, on each core.
+pub(crate) const TCP_BACKLOG: i32 = 1_024;
+/// Connections accepted before the reactor runs.
+pub(crate) const ACCEPTS_A_TURN_MAX: usize = 16;
+/// Pause after an accept that failed for want of descriptors or memory.
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Pause after a receive that failed for another reason than an empty socket.
+pub(crate) const RECEIVE_PAUSE: Duration = Duration::from_millis(10);
+/// Requests of one connection that wait for an upstream; beyond, the connection is not read.
+pub(crate) const TCP_IN_FLIGHT_MAX: usize = 128;
+/// Unsent output of one connection beyond which it is not read.
+pub(crate) const TCP_OUTPUT_PAUSE_OCTETS: usize = 64 << 10;
+/// Unsent output of one connection beyond which it is closed: replies to requests in flight come on top of the above.
+pub(crate) const TCP_OUTPUT_OCTETS_MAX: usize = 1 << 20;
+/// Octets read from a connection at a time, unless a longer message has begun.
+pub(crate) const TCP_READ_OCTETS: usize = 4 << 10;
+/// How long a connection may wait for replies of ours when nothing else happens on it.
+pub(crate) const TCP_IN_FLIGHT_PATIENCE: Duration = Duration::from_secs(60);
+/// Connections that a core keeps open towards upstreams.
+pub(crate) const UPSTREAM_TCP_MAX: usize = 256;
+/// How long an exchange over TCP with an upstream may take in all; the shard usually ends it earlier.
+pub(crate) const UPSTREAM_TCP_PATIENCE: Duration = Duration::from_secs(30);
+/// Deadlines closer than this wait for it, so that a crowd of them costs one wake-up.
+pub(crate) const ALARM_SLACK: Duration = Duration::from_millis(1);
+/// Time between two looks at the deadlines of connections: a fraction of the idle time-out, within these bounds.
+pub(crate) const SWEEP_MIN: Duration = Duration::from_millis(5);
+/// See [`SWEEP_MIN`].
+pub(crate) const SWEEP_MAX: Duration = Duration::from_secs(1);
+/// Looks a connection gets within one idle time-out.
+pub(crate) const SWEEPS_A_TIMEOUT: u32 = 8;
+/// Messages from other threads that wait for a core.
+pub(crate) const MESSAGES_MAX: usize = 64;
+/// How often a draining core looks whether all is answered.
+pub(crate) const DRAIN_LOOK: Duration = Duration::from_millis(2);
+/// How much longer than its drain time a core may take to end.
+pub(crate) const STOP_GRACE: Duration = Duration::from_secs(2);
+/// Ports tried until one is free for UDP and for TCP, where the port asked for is 0.
+pub(crate) const PORT_TRIES_MAX: usize = 16;
+/// Memory that the runtime registers with each ring of a core, for file I/O that is never done here: its minimum.
+pub(crate) const IO_MEMORY_OCTETS: usize = 64 << 10;
+/// Locked memory without which the runtime refuses to start.
+pub(crate) const MEMLOCK_OCTETS_MIN: u64 = 512 << 10;
+/// Descriptors that a process needs whatever the plan says: standard streams, control plane, zone files.
+pub(crate) const FILES_BASE: usize = 64;
+/// Descriptors of a core beside its sockets: rings, bell, alarm.
+pub(crate) const FILES_A_CORE: usize = 8;
+
+/// The longest frame: a message and its length.
+pub(crate) const FRAME_OCTETS_MAX: usize = MESSAGE_OCTETS_MAX + 2;
+
+const _: () = assert!(UDP_REPLY_OCTETS_MAX <= UDP_REQUEST_OCTETS_MAX);
+const _: () = assert!(TCP_READ_OCTETS < FRAME_OCTETS_MAX);
+const _: () = assert!(TCP_OUTPUT_PAUSE_OCTETS + FRAME_OCTETS_MAX <= TCP_OUTPUT_OCTETS_MAX);

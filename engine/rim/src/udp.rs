@@ -1,0 +1,138 @@
+//! Datagrams of clients: one task a listener, in batches.
+//!
+//! A turn is: wait for readiness, then `recvmmsg` up to 64 datagrams, hand each to the core, `sendmmsg` the replies,
+//! again while the batches are full, but at most [`BATCH_ROUNDS_MAX`] times; then back to waiting, which goes through
+//! the reactor even if more is there, so that timers, TCP and messages have their turn under a flood.
+
+use std::io;
+use std::net::UdpSocket;
+use std::os::fd::AsRawFd;
+use std::rc::Rc;
+
+use crate::clock;
+use crate::datagrams::{Outgoing, Received, Sent, Unusable};
+use crate::engine::Shared;
+use crate::limits::{BATCH_DATAGRAMS, BATCH_ROUNDS_MAX, RECEIVE_PAUSE};
+use crate::runtime::{self, Readiness};
+
+/// The UDP side of a listener on one core.
+pub(crate) struct End {
+    pub(crate) socket: Rc<UdpSocket>,
+    /// Replies on their way.
+    pub(crate) outgoing: Outgoing,
+    /// Whether a task waits for the socket to take more.
+    pub(crate) has_sender: bool,
+    /// What the kernel said last about the datagrams it has dropped here.
+    kernel_drops: u32,
+}
+
+/// What one attempt at a batch brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Batch {
+    /// As many as a batch holds: there may be more.
+    Full,
+    /// All that was there.
+    Last,
+    /// Nothing was read: replies of earlier batches still wait for the socket.
+    Blocked,
+    /// The receive call failed.
+    Failed,
+}
+
+impl End {
+    /// The end of a bound, non-blocking socket.
+    pub(crate) fn new(socket: UdpSocket) -> End {
+        End { socket: Rc::new(socket), outgoing: Outgoing::new(), has_sender: false, kernel_drops: 0 }
+    }
+
+    pub(crate) fn flush(&mut self) -> Sent {
+        self.outgoing.flush(self.socket.as_raw_fd())
+    }
+}
+
+/// The task of a listener: answers datagrams for as long as the core runs.
+pub(crate) async fn listen(shared: Rc<Shared>, listener: u16, socket: Rc<UdpSocket>) {
+    let ready = Readiness::new(socket);
+    while ready.readable().await.is_ok() {
+        for _ in 0..BATCH_ROUNDS_MAX {
+            match take_batch(&shared, listener) {
+                Batch::Full => {}
+                Batch::Last => break,
+                Batch::Blocked => {
+                    if ready.writable().await.is_err() {
+                        return;
+                    }
+                    shared.core.borrow_mut().flush_udp(usize::from(listener));
+                }
+                Batch::Failed => {
+                    runtime::pause(RECEIVE_PAUSE).await;
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// Receives one batch and answers it.
+pub(crate) fn take_batch(shared: &Shared, listener: u16) -> Batch {
+    let mut received = shared.received.borrow_mut();
+    let mut core = shared.core.borrow_mut();
+    let core = &mut *core;
+    let end = core.udp[usize::from(listener)].as_mut().expect("a listener that receives has its end");
+    if !end.outgoing.is_empty() {
+        return Batch::Blocked;
+    }
+    let count = match receive(&mut received, &end.socket) {
+        Ok(0) => return Batch::Last,
+        Ok(count) => count,
+        Err(_) => {
+            core.counters.udp_receive_errors += 1;
+            return Batch::Failed;
+        }
+    };
+    core.counters.udp_kernel_drops += kernel_drops_since(&mut end.kernel_drops, &received);
+    core.counters.udp_batches += 1;
+    core.counters.udp_received += count as u64;
+    let now = clock::now();
+    for place in 0..count {
+        match received.datagram(place) {
+            Ok(datagram) => core.on_datagram(now, listener, datagram),
+            Err(Unusable::Oversize) => core.counters.udp_oversize += 1,
+            Err(Unusable::Source) => core.counters.udp_bad_source += 1,
+        }
+    }
+    core.settle(now);
+    if count == BATCH_DATAGRAMS { Batch::Full } else { Batch::Last }
+}
+
+/// Starts the task that sends what waits for the clients of a listener, once its socket takes it.
+pub(crate) fn spawn_sender(shared: Rc<Shared>, listener: usize, socket: Rc<UdpSocket>) {
+    let sender = async move {
+        let ready = Readiness::new(socket);
+        while ready.writable().await.is_ok() {
+            let mut core = shared.core.borrow_mut();
+            core.flush_udp(listener);
+            if let Some(end) = core.udp[listener].as_mut()
+                && end.outgoing.is_empty()
+            {
+                end.has_sender = false;
+                return;
+            }
+        }
+    };
+    runtime::spawn(sender).detach();
+}
+
+/// How many datagrams came; none is no error.
+pub(crate) fn receive(received: &mut Received, socket: &UdpSocket) -> io::Result<usize> {
+    match received.receive(socket.as_raw_fd()) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(0),
+        other => other,
+    }
+}
+
+/// How many datagrams the kernel has dropped between `last` and the end of this batch.
+pub(crate) fn kernel_drops_since(last: &mut u32, received: &Received) -> u64 {
+    let Some(all) = received.dropped_by_kernel() else { return 0 };
+    u64::from(all.wrapping_sub(std::mem::replace(last, all)))
+}

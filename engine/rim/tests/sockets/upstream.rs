@@ -1,0 +1,119 @@
+//! Traffic towards upstreams: fake servers on loopback.
+
+use std::net::{TcpListener, UdpSocket};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::common::{PATIENCE, SERVFAIL, Setup, answer, id_of, query, rcode_of, read_frame, send_frame};
+use ringdns_shard::upstream::Protocol;
+
+fn fake_udp() -> UdpSocket {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket
+}
+
+fn receive(socket: &UdpSocket) -> Vec<u8> {
+    let mut octets = [0; 2048];
+    let length = socket.recv(&mut octets).expect("a message comes");
+    octets[..length].to_vec()
+}
+
+#[test]
+fn forwarded_queries_come_back() {
+    let upstream = fake_udp();
+    let address = upstream.local_addr().unwrap();
+    let echo = thread::spawn(move || {
+        let mut octets = [0; 2048];
+        for _ in 0..500 {
+            let (length, from) = upstream.recv_from(&mut octets).unwrap();
+            upstream.send_to(&answer(&octets[..length], 0), from).unwrap();
+        }
+    });
+    let server = Setup { upstream: Some((Protocol::Udp, address)), ..Setup::default() }.start();
+    let socket = server.udp();
+    for round in 0..10 {
+        for id in 0..50 {
+            socket.send(&query(id, &format!("n{round}-{id}"))).unwrap();
+        }
+        let mut ids: Vec<u16> = (0..50)
+            .map(|_| {
+                let reply = receive(&socket);
+                assert_eq!(rcode_of(&reply), 0);
+                id_of(&reply)
+            })
+            .collect();
+        ids.sort_unstable();
+        assert_eq!(ids, (0..50).collect::<Vec<_>>());
+    }
+    echo.join().unwrap();
+    let counters = server.counters();
+    assert_eq!((counters.upstream_sent, counters.upstream_received, counters.udp_sent), (500, 500, 500));
+}
+
+#[test]
+fn a_silent_upstream_is_noticed_in_time() {
+    let upstream = fake_udp();
+    let timeout = Duration::from_millis(400);
+    let setup = Setup { upstream: Some((Protocol::Udp, upstream.local_addr().unwrap())), timeout, ..Setup::default() };
+    let server = setup.start();
+    let socket = server.udp();
+    let began = Instant::now();
+    socket.send(&query(7, "silence")).unwrap();
+    let reply = receive(&socket);
+    assert_eq!((id_of(&reply), rcode_of(&reply)), (7, SERVFAIL));
+    assert!(began.elapsed() >= timeout - Duration::from_millis(1), "{:?}", began.elapsed());
+    let counters = server.counters();
+    assert!((1..=20).contains(&counters.alarms), "{counters:?}");
+}
+
+#[test]
+fn a_truncated_reply_is_asked_for_again_over_tcp() {
+    let upstream = fake_udp();
+    let address = upstream.local_addr().unwrap();
+    let listener = TcpListener::bind(address).unwrap();
+    let server = Setup { upstream: Some((Protocol::Udp, address)), ..Setup::default() }.start();
+    let socket = server.udp();
+    socket.send(&query(8, "long")).unwrap();
+    let mut octets = [0; 2048];
+    let (length, from) = upstream.recv_from(&mut octets).unwrap();
+    upstream.send_to(&answer(&octets[..length], 0x0200), from).unwrap();
+    let (mut stream, _) = listener.accept().unwrap();
+    let asked = read_frame(&mut stream).unwrap();
+    // In two parts, as a network may deliver it.
+    let reply = crate::common::framed(&answer(&asked, 0));
+    for part in [&reply[..5], &reply[5..]] {
+        std::io::Write::write_all(&mut stream, part).unwrap();
+        thread::sleep(Duration::from_millis(20));
+    }
+    let reply = receive(&socket);
+    assert_eq!((id_of(&reply), rcode_of(&reply)), (8, 0));
+    assert_eq!(server.counters().upstream_tcp_opened, 1);
+    assert_eq!(read_frame(&mut stream), None, "the connection is closed after its reply");
+}
+
+#[test]
+fn connections_that_fail_are_told_to_the_shard() {
+    // The port is free again, so that connections to it are refused.
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let server = Setup { upstream: Some((Protocol::Tcp, address)), ..Setup::default() }.start();
+    let socket = server.udp();
+    socket.send(&query(9, "refused")).unwrap();
+    assert_eq!(rcode_of(&receive(&socket)), SERVFAIL);
+    assert!(server.counters().upstream_tcp_errors >= 1);
+}
+
+#[test]
+fn a_connection_without_a_reply_is_ended() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let timeout = Duration::from_millis(400);
+    let address = listener.local_addr().unwrap();
+    let server = Setup { upstream: Some((Protocol::Tcp, address)), timeout, ..Setup::default() }.start();
+    let mut client = server.tcp();
+    send_frame(&mut client, &query(1, "stuck"));
+    let (mut stream, _) = listener.accept().unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    read_frame(&mut stream).unwrap();
+    assert_eq!(rcode_of(&read_frame(&mut client).unwrap()), SERVFAIL);
+    assert_eq!(read_frame(&mut stream), None, "our side has closed it");
+}

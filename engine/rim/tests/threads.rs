@@ -1,0 +1,85 @@
+//! The threads of the cores as the kernel sees them. One test, alone in its process, so that no other test's threads
+//! are there to be mistaken for these.
+
+use std::fs;
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringdns_rim::{Listen, Plan, bind, cpus_online, preflight};
+use ringdns_shard::Images;
+use ringdns_shard::guard::Acl;
+use ringdns_shard::images::{Bounds, CacheSettings, Listener};
+use ringdns_shard::upstream::Routes;
+use ringdns_shard::wire::name::HashKey;
+
+/// One listener, and no names.
+fn images() -> Arc<Images> {
+    let hash_key = HashKey::from_seed([9; 16]);
+    let minute = Duration::from_secs(60);
+    Arc::new(Images {
+        hash_key,
+        listeners: vec![Listener { allow: Acl::local_and_private() }],
+        identity: Box::default(),
+        version: Box::default(),
+        routes: Routes::new(&hash_key, Vec::new()),
+        zones: Vec::new(),
+        pools: Vec::new(),
+        cache: CacheSettings { octets: 1 << 20, min_ttl: Duration::ZERO, max_ttl: minute, negative_max_ttl: minute },
+        bounds: Bounds { resolves: 10, waiters: 10, tcp_idle: minute, udp_ports: 1 },
+    })
+}
+
+/// The threads of this process whose name begins with `prefix`, with their folders in /proc.
+fn threads(prefix: &str) -> Vec<(String, PathBuf)> {
+    let mut found: Vec<_> = fs::read_dir("/proc/self/task")
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter_map(|path| Some((fs::read_to_string(path.join("comm")).ok()?.trim().to_owned(), path)))
+        .filter(|(name, _)| name.starts_with(prefix))
+        .collect();
+    found.sort();
+    found
+}
+
+fn cpu_time(path: &Path) -> Duration {
+    let figures = fs::read_to_string(path.join("schedstat")).unwrap();
+    Duration::from_nanos(figures.split_whitespace().next().unwrap().parse().unwrap())
+}
+
+#[test]
+fn each_core_has_one_thread_that_is_pinned_and_idle_without_work() {
+    let cpus = cpus_online().unwrap();
+    preflight(cpus.len()).unwrap();
+    let listens = vec![Listen { address: "127.0.0.1:0".parse().unwrap(), udp: true, tcp: true }];
+    let plan = Plan { cpus: cpus.clone(), listens, tcp_clients: 10, tcp_idle: Duration::from_secs(60), udp_ports: 1 };
+    let bound = bind(plan).unwrap();
+    let address = bound.addresses()[0];
+    let running = bound.start(cpus.iter().map(|_| images()).collect(), vec![[7; 32]; cpus.len()]).unwrap();
+
+    let cores = threads("ringdns-core-");
+    let mut names: Vec<_> = cores.iter().map(|(name, _)| name.clone()).collect();
+    let mut expected: Vec<_> = (0..cpus.len()).map(|core| format!("ringdns-core-{core}")).collect();
+    names.sort();
+    expected.sort();
+    assert_eq!(names, expected);
+    for (name, path) in &cores {
+        let status = fs::read_to_string(path.join("status")).unwrap();
+        let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap().trim();
+        let core: usize = name.strip_prefix("ringdns-core-").unwrap().parse().unwrap();
+        assert_eq!(allowed, cpus[core].to_string(), "{name}");
+    }
+
+    // A connection that is open and does nothing costs next to nothing either.
+    let _connection = TcpStream::connect(address).unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    let before: Vec<_> = cores.iter().map(|(_, path)| cpu_time(path)).collect();
+    std::thread::sleep(Duration::from_secs(1));
+    for ((name, path), before) in cores.iter().zip(before) {
+        let used = cpu_time(path) - before;
+        assert!(used < Duration::from_millis(20), "{name} used {used:?} in an idle second");
+    }
+    running.stop(Duration::ZERO);
+    assert!(threads("ringdns-core-").is_empty());
+}

@@ -123,7 +123,11 @@ impl Core {
                 Action::AskUdp { socket, server, octets } => {
                     match self.upstream.send(socket, server, &self.buffer[..octets]) {
                         Ok(()) => self.counters.upstream_sent += 1,
-                        Err(_) => self.counters.upstream_send_errors += 1,
+                        Err(_) => {
+                            self.counters.upstream_send_errors += 1;
+                            let id = u16::from_be_bytes([self.buffer[0], self.buffer[1]]);
+                            self.shard.on_failure_udp(now, socket, id);
+                        }
                     }
                 }
                 Action::AskTcp { exchange, server, octets } => self.ask_tcp(now, exchange, server, octets),
@@ -179,6 +183,7 @@ impl Core {
 
     /// What this core tells about itself.
     pub(crate) fn snapshot(&self) -> Snapshot {
+        let (cache_entries, cache_octets) = self.shard.cached();
         Snapshot {
             core: self.index,
             cpu: self.cpu,
@@ -187,6 +192,8 @@ impl Core {
             resolves: self.shard.resolves_in_flight(),
             waiters: self.shard.waiters(),
             tcp_connections: self.connections.open(),
+            cache_entries,
+            cache_octets,
         }
     }
 

@@ -1,6 +1,7 @@
 //! What touches the kernel: executors and their pinning, sockets, timers, messages between threads.
 //!
-//! A process uses it in this order: [`preflight`](fn@preflight) → [`bind`](fn@bind) → [`Bound::start`] → [`drop_privileges`] → [`Cores`].
+//! A process uses it in this order: [`preflight`](fn@preflight) → [`bind`](fn@bind) → [`drop_privileges`]
+//! → [`Bound::start`] → [`Cores`].
 //! Each core is one pinned OS thread with one io_uring executor and one [`Shard`](ringdns_shard::Shard); nothing in a
 //! query's path is shared between cores.
 //!

@@ -7,8 +7,8 @@ use nix::unistd::{Uid, User, initgroups, setgid, setresuid, setuid};
 use crate::trouble::Trouble;
 
 /// Makes all threads of this process run as `user`, with that user's groups, for good; with root go its capabilities.
-/// Call it after [`bind`](fn@crate::bind) and [`Bound::start`](crate::Bound::start). Nothing happens when the process runs
-/// as this user already.
+/// Call it after [`bind`](fn@crate::bind), which may need the rights of root. Nothing happens when the process runs as this
+/// user already.
 pub fn drop_privileges(user: &str) -> Result<(), Trouble> {
     let entry = User::from_name(user)
         .map_err(|error| Trouble::new(format!("cannot look up the user `{user}`: {error}")))?

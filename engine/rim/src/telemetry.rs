@@ -116,6 +116,10 @@ pub struct Snapshot {
     pub waiters: usize,
     /// Open connections of clients.
     pub tcp_connections: usize,
+    /// Answers in the cache.
+    pub cache_entries: usize,
+    /// Octets that they take, overheads counted.
+    pub cache_octets: usize,
 }
 
 #[cfg(test)]

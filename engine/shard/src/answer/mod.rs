@@ -312,6 +312,15 @@ impl Shard {
         self.finish(now, finished);
     }
 
+    /// The query of an [`Action::AskUdp`] could not be sent from `socket`: the next server is asked at once. `id` is the
+    /// query's, in its first two octets.
+    pub fn on_failure_udp(&mut self, now: Time, socket: u8, id: u16) {
+        let Shard { resolver, counters, queue, .. } = self;
+        let orders = &mut |order| queue.push_back(Queued::Order(order));
+        let finished = resolver.on_failure_udp(now, socket, id, counters, orders);
+        self.finish(now, finished);
+    }
+
     /// A TCP exchange failed: not connected, reset, closed without a reply.
     pub fn on_failure_tcp(&mut self, now: Time, exchange: u64) {
         let Shard { resolver, counters, queue, .. } = self;

@@ -313,11 +313,8 @@ impl<W> Resolver<W> {
             counters.upstream_malformed += 1;
             return None;
         };
-        let flight = self
-            .flights
-            .find(flight_hash(&self.hash_key, socket, header.id), |f| f.socket == socket && f.id == header.id)
-            .copied();
-        let expected = flight.filter(|flight| self.server_of(flight.slot, flight.attempt) == Some(server));
+        let expected =
+            self.flight(socket, header.id).filter(|flight| self.server_of(flight.slot, flight.attempt) == Some(server));
         let Some(flight) = expected else {
             counters.upstream_unexpected += 1;
             return None;
@@ -353,6 +350,20 @@ impl<W> Resolver<W> {
             Some(_) => counters.upstream_unexpected += 1,
             None => counters.upstream_malformed += 1,
         }
+        self.give_up_server(now, slot, attempt, counters, orders)
+    }
+
+    /// A query could not be sent from `socket`.
+    pub fn on_failure_udp(
+        &mut self,
+        now: Time,
+        socket: u8,
+        id: u16,
+        counters: &mut Counters,
+        orders: &mut impl FnMut(Order),
+    ) -> Option<Finished<W>> {
+        let Flight { slot, attempt, .. } = self.flight(socket, id)?;
+        counters.upstream_failures += 1;
         self.give_up_server(now, slot, attempt, counters, orders)
     }
 
@@ -489,8 +500,8 @@ impl<W> Resolver<W> {
             let random = self.random.next_u64();
             let socket = ((random >> 32) % u64::from(self.bounds.udp_ports)) as u8;
             let id = random as u16;
-            let hash = flight_hash(&self.hash_key, socket, id);
-            if self.flights.find(hash, |flight| flight.socket == socket && flight.id == id).is_none() {
+            if self.flight(socket, id).is_none() {
+                let hash = flight_hash(&self.hash_key, socket, id);
                 let attempt = self.push_attempt(slot, candidate, Over::Udp { socket, id }, orders);
                 let hash_key = self.hash_key;
                 self.flights.insert_unique(hash, Flight { socket, id, attempt, slot }, |flight| {
@@ -616,6 +627,12 @@ impl<W> Resolver<W> {
         self.resolve(slot).attempts[usize::from(attempt)]
     }
 
+    /// The open attempt with this id on this socket.
+    fn flight(&self, socket: u8, id: u16) -> Option<Flight> {
+        let hash = flight_hash(&self.hash_key, socket, id);
+        self.flights.find(hash, |flight| flight.socket == socket && flight.id == id).copied()
+    }
+
     fn server_of(&self, slot: u32, attempt: u8) -> Option<SocketAddr> {
         let resolve = self.slots.get(slot as usize)?.resolve.as_ref()?;
         let attempt = resolve.attempts.get(usize::from(attempt))?;
@@ -668,3 +685,6 @@ fn flight_hash(key: &HashKey, socket: u8, id: u16) -> u64 {
 fn exchange(slot: u32, generation: u32, attempt: u8) -> u64 {
     u64::from(generation) << 32 | u64::from(slot) << 8 | u64::from(attempt)
 }
+
+#[cfg(test)]
+mod tests;

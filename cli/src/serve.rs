@@ -1,0 +1,175 @@
+//! `ringdns serve`: puts control plane and cores together and runs them in the foreground.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringdns_control::config::{Protocol, Settings, Source, ZoneFile};
+use ringdns_control::{Cores, Ended, Plane, Process, Snapshot, random, start_logs};
+use ringdns_rim as rim;
+use ringdns_shard::Images;
+
+use crate::failure::Failure;
+
+/// Zones, upstreams and the like that are named at start; of more only the number is.
+const NAMED_MAX: usize = 5;
+
+/// Serves until a signal or a failed core ends it.
+pub(crate) fn serve(file: Option<PathBuf>) -> Result<ExitCode, Failure> {
+    let source = file.map_or(Source::Embedded, Source::File);
+    let settings = source.read()?;
+    start_logs(&settings.log);
+    let process = Process::start().map_err(cannot_run)?;
+    let cpus = settings.cpus(&rim::cpus_online()?, &source.title())?;
+    rim::preflight(cpus.len())?;
+    let bound = rim::bind(plan(&settings, &cpus))?;
+    let pages = settings.control.listen.map(bind_pages).transpose()?;
+    // Before anything that others wrote is read: zone files are parsed, and the cores run, without root's rights.
+    if !settings.server.user.is_empty() {
+        rim::drop_privileges(&settings.server.user)?;
+    }
+    let plane = Plane::load(source, settings, &cpus).map_err(|faults| Failure::zones(&faults))?;
+    let addresses = bound.addresses();
+    let cores = bound.start(plane.images(), cpus.iter().map(|_| random()).collect())?;
+    let greeting = greeting(&plane, &cpus, &addresses, pages.as_ref().and_then(|pages| pages.local_addr().ok()));
+    let ready = || {
+        // Where nobody reads standard output, the server serves all the same.
+        let _ = io::stdout().write_all(greeting.as_bytes());
+    };
+    match process.run(plane, Arc::new(Running(cores)), pages, ready).map_err(cannot_run)? {
+        Ended::Stopped | Ended::Interrupted => Ok(ExitCode::SUCCESS),
+        Ended::CoreFailed(why) => Err(Failure::Environment(format!("stopped, for {why}"))),
+    }
+}
+
+fn cannot_run(error: io::Error) -> Failure {
+    Failure::Environment(format!("the control plane cannot run: {error}; allow epoll, eventfd and signals"))
+}
+
+fn plan(settings: &Settings, cpus: &[usize]) -> rim::Plan {
+    let listens = settings.listen.iter().map(|listen| {
+        let speaks = |protocol| listen.protocols.iter().any(|spoken| **spoken == protocol);
+        rim::Listen { address: *listen.address, udp: speaks(Protocol::Udp), tcp: speaks(Protocol::Tcp) }
+    });
+    rim::Plan {
+        cpus: cpus.to_vec(),
+        listens: listens.collect(),
+        tcp_clients: *settings.limits.tcp_clients as usize,
+        tcp_idle: *settings.limits.tcp_idle,
+        udp_ports: settings.udp_ports(),
+    }
+}
+
+fn bind_pages(address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).map_err(|error| {
+        Failure::Environment(format!(
+            "the control plane cannot listen on {address}: {error}; choose another `listen` in [control], or \"\" for none"
+        ))
+    })
+}
+
+/// The running cores, as the control plane asks them.
+struct Running(rim::Cores);
+
+impl Cores for Running {
+    fn swap(&self, images: Vec<Arc<Images>>, limit: Duration) -> Result<(), String> {
+        self.0.swap(images, limit).map_err(|unresponsive| unresponsive.to_string())
+    }
+
+    fn snapshots(&self, limit: Duration) -> Vec<Option<Snapshot>> {
+        let snapshot = |snapshot: rim::Snapshot| Snapshot {
+            core: snapshot.core,
+            cpu: snapshot.cpu,
+            shard: snapshot.shard,
+            rim: snapshot.rim.each().collect(),
+            resolves: snapshot.resolves,
+            waiters: snapshot.waiters,
+            tcp_connections: snapshot.tcp_connections,
+            cache_entries: snapshot.cache_entries,
+            cache_octets: snapshot.cache_octets,
+        };
+        self.0.snapshots(limit).into_iter().map(|answer| answer.map(snapshot)).collect()
+    }
+
+    fn probe(&self, limit: Duration) -> bool {
+        self.0.probe(limit)
+    }
+
+    fn failed(&self) -> Option<String> {
+        self.0.failed()
+    }
+
+    fn stop(&self, drain: Duration) {
+        for (core, _) in self.0.stop(drain).iter().enumerate().filter(|(_, last)| last.is_none()) {
+            log::warn!("core {core} did not end in time");
+        }
+    }
+}
+
+/// What is served, and how to try it.
+fn greeting(plane: &Plane, cpus: &[usize], addresses: &[SocketAddr], pages: Option<SocketAddr>) -> String {
+    let settings = plane.settings();
+    let mut lines: Vec<(&str, String)> = Vec::new();
+    for (listen, address) in settings.listen.iter().zip(addresses) {
+        let protocols: Vec<&str> = listen.protocols.iter().map(|protocol| spoken(**protocol)).collect();
+        lines.push(("listening", format!("{address} ({})", protocols.join(", "))));
+    }
+    for zone in plane.zones().take(NAMED_MAX) {
+        lines.push(("zone", format!("{}, {} records", zone.name(), zone.image().records())));
+    }
+    more(&mut lines, "zone", settings.zone.len());
+    for route in settings.route.iter().take(NAMED_MAX) {
+        let to: Vec<&str> = route.to.iter().map(|to| to.as_str()).collect();
+        lines.push(("route", format!("{} to {}", *route.suffix, to.join(", "))));
+    }
+    more(&mut lines, "route", settings.route.len());
+    for upstream in settings.upstream.iter().take(NAMED_MAX) {
+        let servers: Vec<String> = upstream.servers.iter().map(|server| server.address.to_string()).collect();
+        lines.push(("upstream", format!("{} ({})", *upstream.name, servers.join(", "))));
+    }
+    more(&mut lines, "upstream", settings.upstream.len());
+    if let Some(pages) = pages {
+        lines.push(("control", format!("http://{pages} (/health, /ready, /metrics)")));
+    }
+    lines.extend(trial(settings, addresses).map(|command| ("try", command)));
+    let cores = if cpus.len() == 1 { "core" } else { "cores" };
+    let mut text = format!("ringdns {} serves on {} {cores}\n", env!("CARGO_PKG_VERSION"), cpus.len());
+    for (title, line) in lines {
+        writeln!(text, "  {title:10} {line}").expect("a string takes every write");
+    }
+    text
+}
+
+fn more(lines: &mut Vec<(&str, String)>, title: &'static str, count: usize) {
+    if count > NAMED_MAX {
+        lines.push((title, format!("and {} more", count - NAMED_MAX)));
+    }
+}
+
+fn spoken(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Udp => "UDP",
+        Protocol::Tcp => "TCP",
+    }
+}
+
+/// A command that gets an answer from here, where there is one to get.
+fn trial(settings: &Settings, addresses: &[SocketAddr]) -> Option<String> {
+    let (listen, address) = settings.listen.iter().zip(addresses).next()?;
+    let tcp = if listen.protocols.iter().any(|protocol| **protocol == Protocol::Udp) { "" } else { " +tcp" };
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    let question = match settings.zone.first() {
+        Some(zone) if *zone.file == ZoneFile::Demonstration => format!("www.{}", *zone.name),
+        Some(zone) => format!("{} SOA", *zone.name),
+        None => format!("{} NS", *settings.route.iter().find(|route| !route.refuses())?.suffix),
+    };
+    Some(format!("dig @{ip} -p {}{tcp} {question}", address.port()))
+}

@@ -1,0 +1,224 @@
+//! Every setting, declared once. Names and meanings are a contract with operators and packages.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use log::LevelFilter;
+use ringdns_shard::limits;
+use ringdns_shard::upstream::{Kind, Server as UpstreamServer, Strategy};
+use ringdns_shard::wire::name::Name;
+use toml::de::DeTable;
+
+use super::fault::{At, Place};
+use super::form::{
+    Choice, Cores, CoresForm, Count, Destination, FileForm, Form, List, LoopbackSocket, NameForm, Net, NetForm, Octets,
+    PoolName, ServerForm, Socket, Span, Text, ZoneFile,
+};
+use super::schema::{KeyDescription, Reader, Table, TableDescription, settings};
+
+/// Which core gets a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Steering {
+    /// The kernel's hash of addresses and ports decides.
+    Flow,
+}
+
+/// How many copies of a zone there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replicas {
+    /// One a core.
+    Core,
+    /// One a NUMA node.
+    Node,
+}
+
+/// A protocol of a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// DNS over UDP.
+    Udp,
+    /// DNS over TCP.
+    Tcp,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+const HOUR: u64 = 3_600;
+const DAY: u64 = 24 * HOUR;
+
+const fn ttl(max_seconds: u64) -> Span {
+    Span { min: Duration::ZERO, max: Duration::from_secs(max_seconds), whole_seconds: true }
+}
+
+const fn span(min_millis: u64, max_millis: u64) -> Span {
+    Span { min: Duration::from_millis(min_millis), max: Duration::from_millis(max_millis), whole_seconds: false }
+}
+
+/// Listeners, each with sockets on every core.
+const LISTENERS_MAX: usize = 64;
+/// The protocols of the documented contract, so that a list with some that are not available yet is told of each.
+const PROTOCOLS_MAX: usize = 7;
+const ZONES_MAX: usize = 100_000;
+const UPSTREAMS_MAX: usize = 1_024;
+const ROUTES_MAX: usize = 100_000;
+const NETWORKS_MAX: usize = 1_024;
+const USER_OCTETS_MAX: usize = 32;
+
+/// Tables of the documented contract that this version does not have.
+pub(super) const TABLES_LATER: &[&str] = &[
+    "auth",
+    "certificate",
+    "dnssec",
+    "dnstap",
+    "filter",
+    "fleet",
+    "group",
+    "key",
+    "list",
+    "query_log",
+    "record",
+    "resolver",
+];
+
+settings! {
+    /// The process as a whole.
+    single(0) server: Server {
+        /// The CPUs that serve, one pinned thread each.
+        /// Changes need a restart.
+        cores: Cores = CoresForm, default r#""all""#;
+        /// The user whose rights the process keeps once its ports are bound; empty: the one that started it.
+        /// Changes need a restart.
+        user: String = Text { octets_max: USER_OCTETS_MAX }, default r#""""#;
+        /// Which core gets a request: with "flow", the kernel's hash of addresses and ports decides.
+        steering: Steering = Choice { words: &[("flow", Steering::Flow)], later: &["cpu", "question"] }, default r#""flow""#;
+        /// Copies of each zone in memory: one a "core" (fastest), or one a NUMA "node" (for zones too large to copy).
+        /// Changes need a restart.
+        replicas: Replicas = Choice { words: &[("core", Replicas::Core), ("node", Replicas::Node)], later: &[] }, default r#""core""#;
+        /// What NSID and id.server (class CH, type TXT) answer; empty: neither is answered.
+        identity: String = Text { octets_max: limits::IDENTITY_OCTETS_MAX }, default r#""""#;
+        /// What version.bind and version.server (class CH, type TXT) answer; empty: refused.
+        version: String = Text { octets_max: limits::IDENTITY_OCTETS_MAX }, default r#""""#;
+        later: ["state"];
+    }
+
+    /// Where clients ask, a table for each address. A file without any has one with the defaults.
+    several(LISTENERS_MAX) listen: Listen {
+        /// The address and port; port 0 is a free one, told at start. Changes need a restart.
+        address: SocketAddr = Socket, default r#""127.0.0.1:5300""#;
+        /// What is spoken there. Changes need a restart.
+        protocols: Vec<At<Protocol>> = List {
+            of: Choice {
+                words: &[("udp", Protocol::Udp), ("tcp", Protocol::Tcp)],
+                later: &["tls", "https", "http", "quic", "h3"],
+            },
+            min: 1,
+            max: PROTOCOLS_MAX,
+        }, default r#"["udp", "tcp"]"#;
+        /// The networks whose queries are answered; all others get REFUSED. The default is this machine and the
+        /// private networks.
+        allow: Vec<At<Net>> = List { of: NetForm, min: 1, max: NETWORKS_MAX }, default r#"["127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "::1/128", "fc00::/7", "fe80::/10"]"#;
+        later: ["certificate", "proxies", "paths"];
+    }
+
+    /// A zone that this server is authoritative for. Each is a route of its own.
+    several(ZONES_MAX) zone: Zone {
+        /// The name of the zone.
+        name: Name = NameForm, example r#""example.com""#;
+        /// Its master file (RFC 1035 §5), relative to the folder of this file.
+        file: ZoneFile = FileForm, example r#""example.com.zone""#;
+        later: ["primaries", "notify", "allow_transfer", "catalog"];
+    }
+
+    /// A pool of servers to which queries are forwarded.
+    several(UPSTREAMS_MAX) upstream: Upstream {
+        /// The name by which routes call it.
+        name: String = PoolName, example r#""origin""#;
+        /// The servers. With "udp://", truncated answers are fetched again over TCP.
+        servers: Vec<At<UpstreamServer>> = List { of: ServerForm, min: 1, max: limits::POOL_SERVERS_MAX }, example r#"["udp://192.0.2.53:53"]"#;
+        /// A "resolver" is asked to recurse; an "authoritative" server is the origin of which this server is the
+        /// public face.
+        kind: Kind = Choice { words: &[("resolver", Kind::Resolver), ("authoritative", Kind::Authoritative)], later: &[] }, default r#""resolver""#;
+        /// Which server is asked first: with "uniform" each name keeps to one of them, with "fallback" always the
+        /// first in the list. The others stand by.
+        strategy: Strategy = Choice {
+            words: &[("uniform", Strategy::Uniform), ("fallback", Strategy::Fallback)],
+            later: &["minload", "parallel", "balanced"],
+        }, default r#""uniform""#;
+        /// The pools of one route are tried in this order, the lowest number first.
+        priority: u32 = Count { min: 1, max: 1_000 }, default "1";
+        /// UDP sockets that a core keeps open towards upstreams, for each address family. The sockets belong to the
+        /// core, not to the pool: the largest number among all pools counts. Changes need a restart.
+        udp_ports: u32 = Count { min: 1, max: limits::UPSTREAM_SOCKETS_MAX as u32 }, default "8";
+        /// The longest a client waits for a fresh answer.
+        timeout: Duration = span(100, 60_000), default r#""2s""#;
+        later: ["tls_ca"];
+    }
+
+    /// Where the names below a suffix are looked up. The longest suffix wins; names outside every route and zone get
+    /// REFUSED.
+    several(ROUTES_MAX) route: Route {
+        /// The suffix; "." is every name.
+        suffix: Name = NameForm, example r#"".""#;
+        /// Names of upstreams, or "refuse" alone.
+        to: Vec<At<String>> = List { of: Destination, min: 1, max: limits::ROUTE_POOLS_MAX }, example r#"["origin"]"#;
+        later: [];
+    }
+
+    /// Answers of upstreams, kept in memory.
+    single(0) cache: Cache {
+        /// Memory in all, divided evenly over the cores.
+        size: u64 = Octets { min: 1 << 20, max: 1 << 40 }, default r#""256MiB""#;
+        /// Answers are kept at least so long, whatever their TTL.
+        min_ttl: Duration = ttl(DAY), default r#""0s""#;
+        /// Answers are kept at most so long, whatever their TTL.
+        max_ttl: Duration = ttl(7 * DAY), default r#""1d""#;
+        /// Negative answers (NXDOMAIN, no data) are kept at most so long.
+        negative_max_ttl: Duration = ttl(DAY), default r#""1h""#;
+        later: ["failure_ttl", "stale", "stale_after", "prefetch"];
+    }
+
+    /// Bounds on what clients can take up.
+    single(0) limits: Limits {
+        /// TCP connections of clients at once, in all. Changes need a restart.
+        tcp_clients: u32 = Count { min: 1, max: 1_000_000 }, default "1000";
+        /// A TCP connection on which nothing happens is closed after so long.
+        tcp_idle: Duration = span(100, HOUR * 1_000), default r#""10s""#;
+        /// Questions in flight towards upstreams, on each core.
+        resolves: u32 = Count { min: 1, max: 65_536 }, default "10000";
+        /// Clients that wait for the same question, on each core.
+        waiters: u32 = Count { min: 1, max: limits::WAITERS_MAX as u32 }, default "1000";
+        later: ["rate", "rrl"];
+    }
+
+    /// What the program says of itself, on standard error.
+    single(0) log: Log {
+        /// How much is said.
+        level: LevelFilter = Choice {
+            words: &[
+                ("error", LevelFilter::Error),
+                ("warn", LevelFilter::Warn),
+                ("info", LevelFilter::Info),
+                ("debug", LevelFilter::Debug),
+                ("trace", LevelFilter::Trace),
+            ],
+            later: &[],
+        }, default r#""info""#;
+        /// Lines for people, or one JSON object a line.
+        format: LogFormat = Choice { words: &[("text", LogFormat::Text), ("json", LogFormat::Json)], later: &[] }, default r#""text""#;
+        later: [];
+    }
+
+    /// The control plane: /health, /ready and /metrics over HTTP.
+    single(0) control: Control {
+        /// Where it is asked; port 0 is a free one, told at start; empty turns it off. Changes need a restart.
+        listen: Option<SocketAddr> = LoopbackSocket, default r#""127.0.0.1:8053""#;
+        later: ["socket", "token_file"];
+    }
+}

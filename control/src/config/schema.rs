@@ -1,0 +1,337 @@
+//! How declared tables are read from TOML, written back, and described. Knows no single setting.
+
+use std::path::Path;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::fault::{At, Collector, Lines, Place};
+use super::form::Form;
+
+/// A value in the configuration file.
+pub(super) type Found<'a> = &'a Spanned<DeValue<'a>>;
+
+/// The place of what no line of the file says.
+const FILE_START: Place = Place { line: 1, column: 1 };
+
+/// What is said of a key.
+pub(super) struct KeyDescription {
+    pub(super) name: &'static str,
+    /// The default as TOML; `None` where the key must be given.
+    pub(super) default: Option<&'static str>,
+    /// The default, or where there is none an example, as TOML.
+    pub(super) sample: &'static str,
+    pub(super) accepts: String,
+    pub(super) doc: &'static str,
+}
+
+/// What is said of a table.
+pub(super) struct TableDescription {
+    /// With its brackets, as it is written.
+    pub(super) heading: String,
+    pub(super) doc: &'static str,
+    pub(super) keys: Vec<KeyDescription>,
+    pub(super) later: &'static [&'static str],
+}
+
+/// A declared table.
+pub(super) trait Table: Sized {
+    const NAME: &'static str;
+    /// Entries of `[[NAME]]` at most; 0: the table is a single `[NAME]`.
+    const ENTRIES_MAX: usize;
+    /// Keys of the documented contract that this version does not have.
+    const LATER: &'static [&'static str];
+
+    fn describe() -> TableDescription;
+    /// Reads the table; mistakes go to the reader.
+    fn read(reader: &mut Reader<'_>, table: &DeTable<'_>, heading: Place) -> Option<Self>;
+    /// Key and TOML of every value.
+    fn write(&self) -> Vec<(&'static str, String)>;
+
+    fn heading() -> String {
+        if Self::ENTRIES_MAX == 0 { format!("[{}]", Self::NAME) } else { format!("[[{}]]", Self::NAME) }
+    }
+
+    /// The table as it is when the file has none; only where every key has a default.
+    fn defaults(folder: &Path) -> Self {
+        let mut reader = Reader::new("", folder);
+        Self::read(&mut reader, &DeTable::new(), FILE_START).expect("every key has a default that its form accepts")
+    }
+}
+
+/// Reads a parsed file, collecting every mistake on the way.
+pub(super) struct Reader<'a> {
+    lines: Lines<'a>,
+    folder: &'a Path,
+    /// What is being read, for messages.
+    key: String,
+    faults: Collector,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(text: &'a str, folder: &'a Path) -> Reader<'a> {
+        Reader { lines: Lines::new(text), folder, key: String::new(), faults: Collector::default() }
+    }
+
+    /// The folder to which relative paths are relative.
+    pub(super) fn folder(&self) -> &Path {
+        self.folder
+    }
+
+    /// A mistake at an octet of the text that is not about the value of one key.
+    pub(super) fn fault(&mut self, offset: usize, message: String) {
+        self.faults.push(self.lines.place(offset), message);
+    }
+
+    /// The value with its place.
+    pub(super) fn at<T>(&self, value: T, found: Found<'_>) -> At<T> {
+        At::new(value, self.place(found))
+    }
+
+    fn place(&self, found: Found<'_>) -> Place {
+        self.lines.place(found.span().start)
+    }
+
+    pub(super) fn into_faults(self) -> Collector {
+        self.faults
+    }
+
+    /// A mistake in the value of the key being read. Always `None`, so that a form can end with it.
+    pub(super) fn say<T>(&mut self, found: Found<'_>, message: &str) -> Option<T> {
+        self.fault(found.span().start, format!("{}: {message}", self.key));
+        None
+    }
+
+    /// The value is of the wrong type, or out of range.
+    pub(super) fn wrong<T>(&mut self, found: Found<'_>, accepts: &str) -> Option<T> {
+        let shown = self.shown(found);
+        self.say(found, &format!("found {shown}; accepted: {accepts}"))
+    }
+
+    /// The value is one that a later version has.
+    pub(super) fn later<T>(&mut self, found: Found<'_>, what: &str, accepts: &str) -> Option<T> {
+        self.say(found, &format!("{what} is not available in this version; accepted: {accepts}"))
+    }
+
+    /// The value as it stands in the file, cut to what fits a message.
+    fn shown(&self, found: Found<'_>) -> String {
+        const SHOWN_CHARS_MAX: usize = 48;
+        let written = self.lines.part(found.span());
+        let line = written.lines().next().unwrap_or_default();
+        match line.char_indices().nth(SHOWN_CHARS_MAX) {
+            Some((cut, _)) => format!("{} `{}…`", kind(found), &line[..cut]),
+            None if line.len() < written.len() => format!("{} `{line}…`", kind(found)),
+            None => format!("{} `{line}`", kind(found)),
+        }
+    }
+
+    /// Refuses every table that is not declared.
+    pub(super) fn known_tables(&mut self, root: &DeTable<'_>, known: &[String], later: &[&str]) {
+        let names: Vec<&str> = known.iter().map(|heading| heading.trim_matches(['[', ']'])).collect();
+        for (key, _) in root.iter().filter(|(key, _)| !names.contains(&key.get_ref().as_ref())) {
+            let name = key.get_ref().as_ref();
+            let message = if later.contains(&name) {
+                format!("the table `{name}` is not available in this version; remove it")
+            } else {
+                format!("unknown table or key `{name}`{}; accepted: {}", meant(name, &names), known.join(", "))
+            };
+            self.fault(key.span().start, message);
+        }
+    }
+
+    /// The single table `T`, or its defaults.
+    pub(super) fn single<T: Table>(&mut self, root: &DeTable<'_>) -> Option<T> {
+        match root.get(T::NAME) {
+            None => T::read(self, &DeTable::new(), FILE_START),
+            Some(found) => match found.get_ref().as_table() {
+                Some(table) => self.table(table, self.place(found)),
+                None => self.wrong_shape::<T, _>(found),
+            },
+        }
+    }
+
+    /// Every entry of the tables `T`.
+    pub(super) fn several<T: Table>(&mut self, root: &DeTable<'_>) -> Option<Vec<At<T>>> {
+        let Some(found) = root.get(T::NAME) else {
+            return Some(Vec::new());
+        };
+        let Some(entries) = found.get_ref().as_array() else {
+            return self.wrong_shape::<T, _>(found);
+        };
+        if entries.len() > T::ENTRIES_MAX {
+            let place = entries[T::ENTRIES_MAX].span().start;
+            self.fault(place, format!("more than {} {} tables", T::ENTRIES_MAX, T::heading()));
+            return None;
+        }
+        let read: Vec<Option<At<T>>> = entries
+            .iter()
+            .map(|entry| match entry.get_ref().as_table() {
+                Some(table) => self.table(table, self.place(entry)).map(|value| self.at(value, entry)),
+                None => self.wrong_shape::<T, _>(entry),
+            })
+            .collect();
+        read.into_iter().collect()
+    }
+
+    fn table<T: Table>(&mut self, table: &DeTable<'_>, heading: Place) -> Option<T> {
+        let keys: Vec<&str> = T::describe().keys.iter().map(|key| key.name).collect();
+        for (key, _) in table.iter().filter(|(key, _)| !keys.contains(&key.get_ref().as_ref())) {
+            let name = key.get_ref().as_ref();
+            let message = if T::LATER.contains(&name) {
+                format!("`{name}` in {} is not available in this version; remove it", T::heading())
+            } else {
+                let accepted = keys.join("`, `");
+                format!("unknown key `{name}` in {}{}; accepted: `{accepted}`", T::heading(), meant(name, &keys))
+            };
+            self.fault(key.span().start, message);
+        }
+        T::read(self, table, heading)
+    }
+
+    fn wrong_shape<T: Table, V>(&mut self, found: Found<'_>) -> Option<V> {
+        let heading = T::heading();
+        self.fault(found.span().start, format!("`{}` is {}; write it as {heading}", T::NAME, kind(found)));
+        None
+    }
+
+    /// The value of one key, its default where the table does not have it.
+    pub(super) fn key<F: Form>(
+        &mut self,
+        table: (&DeTable<'_>, Place, String),
+        name: &'static str,
+        form: &F,
+        default: Option<&'static str>,
+    ) -> Option<At<F::Value>> {
+        let (table, heading, title) = table;
+        self.key = format!("`{name}` in {title}");
+        match (table.get(name), default) {
+            (Some(found), _) => form.read(self, found).map(|value| self.at(value, found)),
+            (None, Some(default)) => {
+                let found = DeValue::parse(default).expect("a default of ours parses");
+                let value = form.read(self, &found);
+                assert!(value.is_some(), "the default of {} is not accepted", self.key);
+                value.map(|value| At::new(value, heading))
+            }
+            (None, None) => {
+                self.faults.push(heading, format!("{title} lacks `{name}`; accepted: {}", form.accepts()));
+                None
+            }
+        }
+    }
+}
+
+fn kind(found: Found<'_>) -> &'static str {
+    match found.get_ref() {
+        DeValue::String(_) => "the string",
+        DeValue::Integer(_) => "the number",
+        DeValue::Float(_) => "the fraction",
+        DeValue::Boolean(_) => "the word",
+        DeValue::Datetime(_) => "the date",
+        DeValue::Array(_) => "the list",
+        DeValue::Table(_) => "the table",
+    }
+}
+
+/// A hint where `name` looks like one of `known`.
+pub(super) fn meant(name: &str, known: &[&str]) -> String {
+    let close = known.iter().map(|known| (strsim::damerau_levenshtein(name, known), known)).min();
+    match close {
+        Some((distance, known)) if distance <= 1 + name.len() / 4 => format!(" (did you mean `{known}`?)"),
+        _ => String::new(),
+    }
+}
+
+/// Declares the tables of the configuration file and the type that holds them all. From the one declaration come the
+/// types, the reading, the default file, the printed configuration and the reference page.
+macro_rules! settings {
+    ($(
+        $(#[doc = $doc:literal])+
+        $shape:ident($entries:expr) $table:ident: $type:ident {
+            $(
+                $(#[doc = $key_doc:literal])+
+                $key:ident: $value:ty = $form:expr, $presence:ident $sample:literal;
+            )+
+            later: [$($later:literal),*];
+        }
+    )+) => {
+        $(
+            $(#[doc = $doc])+
+            #[derive(Clone, Debug, PartialEq)]
+            pub struct $type {
+                $($(#[doc = $key_doc])+ pub $key: At<$value>,)+
+            }
+
+            impl Table for $type {
+                const NAME: &'static str = stringify!($table);
+                const ENTRIES_MAX: usize = $entries;
+                const LATER: &'static [&'static str] = &[$($later),*];
+
+                fn describe() -> TableDescription {
+                    TableDescription {
+                        heading: Self::heading(),
+                        doc: concat!($($doc, "\n"),+),
+                        keys: vec![$(KeyDescription {
+                            name: stringify!($key),
+                            default: settings!(@default $presence $sample),
+                            sample: $sample,
+                            accepts: $form.accepts(),
+                            doc: concat!($($key_doc, "\n"),+),
+                        }),+],
+                        later: Self::LATER,
+                    }
+                }
+
+                fn read(reader: &mut Reader<'_>, table: &DeTable<'_>, heading: Place) -> Option<Self> {
+                    $(
+                        let default = settings!(@default $presence $sample);
+                        let $key = reader.key((table, heading, Self::heading()), stringify!($key), &$form, default);
+                    )+
+                    Some($type { $($key: $key?),+ })
+                }
+
+                fn write(&self) -> Vec<(&'static str, String)> {
+                    vec![$((stringify!($key), $form.write(&self.$key))),+]
+                }
+            }
+        )+
+
+        /// Everything that a configuration file says, defaults filled in.
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct Settings {
+            $($(#[doc = $doc])+ pub $table: settings!(@shape $shape $type),)+
+        }
+
+        impl Settings {
+            /// Reads the parsed file; mistakes go to the reader.
+            pub(super) fn read(reader: &mut Reader<'_>, root: &DeTable<'_>, later: &[&str]) -> Option<Settings> {
+                reader.known_tables(root, &[$($type::heading()),+], later);
+                $(let $table = reader.$shape::<$type>(root);)+
+                Some(Settings { $($table: $table?),+ })
+            }
+
+            /// Heading and values of every table, in the order of the file.
+            pub(super) fn tables(&self) -> Vec<(String, Vec<(&'static str, String)>)> {
+                let mut tables = Vec::new();
+                $(settings!(@tables $shape self.$table, $type, tables);)+
+                tables
+            }
+
+            /// What is said of every table.
+            pub(super) fn describe() -> Vec<TableDescription> {
+                vec![$($type::describe()),+]
+            }
+        }
+    };
+    (@default default $sample:literal) => { Some($sample) };
+    (@default example $sample:literal) => { None };
+    (@shape single $type:ident) => { $type };
+    (@shape several $type:ident) => { Vec<At<$type>> };
+    (@tables single $table:expr, $type:ident, $tables:ident) => {
+        $tables.push(($type::heading(), $table.write()));
+    };
+    (@tables several $table:expr, $type:ident, $tables:ident) => {
+        $tables.extend($table.iter().map(|entry| ($type::heading(), entry.write())));
+    };
+}
+
+pub(super) use settings;

@@ -1,0 +1,139 @@
+//! The figures of every core as a page that Prometheus reads (OpenMetrics text).
+
+use std::fmt::{self, Debug};
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+
+use crate::cores::{Figure, Snapshot};
+use crate::status::{Status, Zone};
+
+/// The media type of [`page`].
+pub(crate) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Zones with figures of their own; a server of many more would make a page that nobody reads.
+const ZONES_MAX: usize = 1_000;
+
+/// The page. A core that did not answer has no figures in it but that.
+pub(crate) fn page(snapshots: Vec<Option<Snapshot>>, status: Arc<Status>) -> Result<String, fmt::Error> {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Figures { snapshots, status }));
+    let mut page = String::new();
+    text::encode(&mut page, &registry)?;
+    Ok(page)
+}
+
+/// Name, meaning, and how the value is read from what it is of.
+type Gauge<T> = (&'static str, &'static str, fn(&T) -> i64);
+
+#[derive(Debug)]
+struct Figures {
+    snapshots: Vec<Option<Snapshot>>,
+    status: Arc<Status>,
+}
+
+impl Collector for Figures {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let cores: Vec<&Snapshot> = self.snapshots.iter().flatten().collect();
+        counters(&mut encoder, "", &cores, |core| core.shard.each().collect())?;
+        counters(&mut encoder, "rim_", &cores, |core| core.rim.clone())?;
+        self.of_cores(&mut encoder, &cores)?;
+        self.of_zones(&mut encoder)?;
+        self.of_the_process(&mut encoder)
+    }
+}
+
+impl Figures {
+    fn of_cores(&self, encoder: &mut DescriptorEncoder<'_>, cores: &[&Snapshot]) -> fmt::Result {
+        let gauges: [Gauge<Snapshot>; 6] = [
+            ("ringdns_resolves", "Questions in flight towards upstreams.", |core| core.resolves as i64),
+            ("ringdns_waiters", "Clients waiting for an answer.", |core| core.waiters as i64),
+            ("ringdns_tcp_connections", "TCP connections of clients.", |core| core.tcp_connections as i64),
+            ("ringdns_cache_entries", "Answers in the cache.", |core| core.cache_entries as i64),
+            ("ringdns_cache_bytes", "Memory that cached answers take, overheads counted.", |core| {
+                core.cache_octets as i64
+            }),
+            ("ringdns_core_cpu", "The CPU to which the core is pinned.", |core| core.cpu as i64),
+        ];
+        for (name, help, value) in gauges {
+            let values = cores.iter().map(|core| (core.core.to_string(), ConstGauge::new(value(core))));
+            family(encoder, name, help, MetricType::Gauge, "core", values)?;
+        }
+        let up = self.snapshots.iter().enumerate();
+        let up = up.map(|(core, answered)| (core.to_string(), ConstGauge::new(i64::from(answered.is_some()))));
+        family(encoder, "ringdns_core_up", "Whether the core answered this page.", MetricType::Gauge, "core", up)
+    }
+
+    fn of_zones(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let zones = &self.status.zones[..self.status.zones.len().min(ZONES_MAX)];
+        let gauges: [Gauge<Zone>; 4] = [
+            ("ringdns_zone_serial", "The serial number of the zone.", |zone| i64::from(zone.serial)),
+            ("ringdns_zone_names", "Names in the zone.", |zone| zone.names as i64),
+            ("ringdns_zone_records", "Records in the zone.", |zone| zone.records as i64),
+            ("ringdns_zone_memory_bytes", "Memory of the zone, all copies together.", |zone| zone.octets as i64),
+        ];
+        for (name, help, value) in gauges {
+            let values = zones.iter().map(|zone| (zone.name.clone(), ConstGauge::new(value(zone))));
+            family(encoder, name, help, MetricType::Gauge, "zone", values)?;
+        }
+        Ok(())
+    }
+
+    fn of_the_process(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let status = &self.status;
+        let gauges: [(&str, &str, i64); 2] = [
+            ("ringdns_zones", "Zones that are served.", status.zones.len() as i64),
+            ("ringdns_zones_missing", "Zones that are configured and could not be loaded.", status.missing as i64),
+        ];
+        for (name, help, value) in gauges {
+            let metric = ConstGauge::new(value);
+            metric.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
+        }
+        let counters: [(&str, &str, u64); 2] = [
+            ("ringdns_reloads", "Reloads that took effect.", status.reloads),
+            ("ringdns_reloads_failed", "Reloads that met mistakes.", status.reloads_failed),
+        ];
+        for (name, help, value) in counters {
+            let metric = ConstCounter::new(value);
+            metric.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
+        }
+        Ok(())
+    }
+}
+
+/// Every counter of a kind, a value a core.
+fn counters(
+    encoder: &mut DescriptorEncoder<'_>,
+    prefix: &str,
+    cores: &[&Snapshot],
+    each: impl Fn(&Snapshot) -> Vec<Figure>,
+) -> fmt::Result {
+    let of_cores: Vec<(String, Vec<Figure>)> = cores.iter().map(|core| (core.core.to_string(), each(core))).collect();
+    let Some((_, first)) = of_cores.first() else { return Ok(()) };
+    for (index, (name, help, _)) in first.iter().enumerate() {
+        let values = of_cores.iter().map(|(core, figures)| (core.clone(), ConstCounter::new(figures[index].2)));
+        family(encoder, &format!("ringdns_{prefix}{name}"), help.trim(), MetricType::Counter, "core", values)?;
+    }
+    Ok(())
+}
+
+/// One metric with a value for each value of `label`.
+fn family<M: EncodeMetric>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    kind: MetricType,
+    label: &str,
+    values: impl Iterator<Item = (String, M)>,
+) -> fmt::Result {
+    let mut metric = encoder.encode_descriptor(name, help, None, kind)?;
+    for (value, of_value) in values {
+        of_value.encode(metric.encode_family(&[(label, value.as_str())])?)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,284 @@
+//! The running process: signals, reloads, the watchdog, the control plane's pages. One thread and a few helpers for
+//! what blocks; none of them is a core's.
+
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use tokio::runtime::{self, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use crate::cores::Cores;
+use crate::http::{self, Pages};
+use crate::logs;
+use crate::plane::{NotReloaded, Plane, Reloaded};
+use crate::status::Board;
+
+/// How long what is in flight may take when the process stops.
+const DRAIN: Duration = Duration::from_secs(5);
+/// How often the cores are looked after where no watchdog says.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long a core may take to answer a probe.
+const PROBE_LIMIT: Duration = Duration::from_secs(2);
+/// Threads for what blocks: a reload, probes, pages.
+const BLOCKING_THREADS_MAX: usize = 8;
+
+/// How the process ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// A signal asked for it, and the cores have stopped.
+    Stopped,
+    /// A second signal asked for it: at once.
+    Interrupted,
+    /// A core ended that should not have; why.
+    CoreFailed(String),
+}
+
+/// A process that is starting: a wish to reload is remembered, while SIGTERM and SIGINT end it as they end any process.
+#[derive(Debug)]
+pub struct Process {
+    runtime: Runtime,
+    hangup: Signal,
+}
+
+impl Process {
+    /// Begins to listen for SIGHUP.
+    ///
+    /// # Errors
+    /// When the kernel gives no event queue or no signals.
+    pub fn start() -> io::Result<Process> {
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(BLOCKING_THREADS_MAX)
+            .thread_name("ringdns-control")
+            .build()?;
+        let hangup = {
+            let _guard = runtime.enter();
+            signal(SignalKind::hangup())?
+        };
+        Ok(Process { runtime, hangup })
+    }
+
+    /// Runs the process until a signal or a failed core ends it. The cores serve `plane` already; `pages` is where the
+    /// control plane is asked, `ready` is called once.
+    ///
+    /// # Errors
+    /// When the kernel gives no signals, or does not take `pages`.
+    pub fn run(
+        self,
+        plane: Plane,
+        cores: Arc<dyn Cores>,
+        pages: Option<TcpListener>,
+        ready: impl FnOnce(),
+    ) -> io::Result<Ended> {
+        let Process { runtime, hangup } = self;
+        let live = async { io::Result::Ok(Server::start(hangup, plane, cores, pages)?.live(ready).await) };
+        let ended = runtime.block_on(live)?;
+        // What still blocks must not hold up the end.
+        runtime.shutdown_background();
+        Ok(ended)
+    }
+}
+
+struct Server {
+    plane: Arc<Plane>,
+    cores: Arc<dyn Cores>,
+    board: Arc<Board>,
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+    look: Interval,
+    /// Whether systemd waits for a sign of life.
+    watchdog: bool,
+    probe: Option<JoinHandle<bool>>,
+    reload: Option<JoinHandle<Result<Reloaded, NotReloaded>>>,
+    /// A reload was asked for while one ran: what it reads may be older than the wish.
+    reload_again: bool,
+}
+
+impl Server {
+    /// Must be called within the runtime.
+    fn start(hangup: Signal, plane: Plane, cores: Arc<dyn Cores>, pages: Option<TcpListener>) -> io::Result<Server> {
+        let board = Arc::new(Board::default());
+        board.change(|status| status.serve(&plane));
+        if let Some(listener) = pages {
+            listener.set_nonblocking(true)?;
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            let pages = Pages { cores: Arc::clone(&cores), board: Arc::clone(&board) };
+            tokio::spawn(http::serve(listener, pages, http::BOUNDS));
+        }
+        let watchdog = sd_notify::watchdog_enabled();
+        // Twice within the time that systemd allows, as sd_watchdog_enabled(3) advises.
+        let every = watchdog.map_or(LOOK_EVERY, |limit| (limit / 2).clamp(Duration::from_millis(10), LOOK_EVERY));
+        let mut look = interval(every);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Ok(Server {
+            plane: Arc::new(plane),
+            cores,
+            board,
+            hangup,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            look,
+            watchdog: watchdog.is_some(),
+            probe: None,
+            reload: None,
+            reload_again: false,
+        })
+    }
+
+    async fn live(mut self, ready: impl FnOnce()) -> Ended {
+        notify(&[NotifyState::Ready, NotifyState::Status(&self.summary())]);
+        ready();
+        loop {
+            tokio::select! {
+                _ = self.hangup.recv() => self.on_hangup(),
+                result = finished(&mut self.reload) => self.on_reloaded(result),
+                alive = finished(&mut self.probe) => self.on_probed(alive),
+                _ = self.terminate.recv() => return self.stop("SIGTERM").await,
+                _ = self.interrupt.recv() => return self.stop("SIGINT").await,
+                _ = self.look.tick() => {
+                    if let Some(why) = self.cores.failed() {
+                        log::error!("{why}");
+                        notify(&[NotifyState::Stopping, NotifyState::Status(&why)]);
+                        return Ended::CoreFailed(why);
+                    }
+                    self.probe_for_watchdog();
+                }
+            }
+        }
+    }
+
+    fn on_hangup(&mut self) {
+        if self.reload.is_some() {
+            self.reload_again = true;
+            return;
+        }
+        log::info!("reading configuration and zones anew");
+        match NotifyState::monotonic_usec_now() {
+            Ok(now) => notify(&[NotifyState::Reloading, now]),
+            Err(error) => log::warn!("systemd is not told of the reload, for there is no clock: {error}"),
+        }
+        let (plane, cores) = (Arc::clone(&self.plane), Arc::clone(&self.cores));
+        self.reload = Some(spawn_blocking(move || plane.reload(&*cores)));
+    }
+
+    fn on_reloaded(&mut self, result: Option<Result<Reloaded, NotReloaded>>) {
+        let whole = match result {
+            Some(Ok(reloaded)) => self.take(reloaded),
+            Some(Err(refused)) => {
+                log_lines(&refused.to_string());
+                false
+            }
+            None => {
+                log::error!("nothing is changed, for the reload met a bug in ringdns");
+                false
+            }
+        };
+        self.board.change(|status| *(if whole { &mut status.reloads } else { &mut status.reloads_failed }) += 1);
+        let trouble = if whole { "" } else { "; the last reload met mistakes, see the log" };
+        notify(&[NotifyState::Ready, NotifyState::Status(&format!("{}{trouble}", self.summary()))]);
+        if std::mem::take(&mut self.reload_again) {
+            self.on_hangup();
+        }
+    }
+
+    /// Puts a reload in force. Returns whether everything in it could be loaded.
+    fn take(&mut self, reloaded: Reloaded) -> bool {
+        let Reloaded { plane, faults, waiting, read, unchanged } = reloaded;
+        for fault in &faults {
+            log_lines(&fault.to_string());
+        }
+        for name in plane.missing() {
+            log::error!("queries below {name} are refused until the zone can be loaded");
+        }
+        for key in waiting {
+            log::warn!("changed, and in force after a restart: {key}");
+        }
+        logs::change(&plane.settings().log);
+        self.board.change(|status| status.serve(&plane));
+        self.plane = Arc::new(plane);
+        log::info!("reloaded: {} ({read} read, {unchanged} unchanged, {} faulty)", self.summary(), faults.len());
+        faults.is_empty()
+    }
+
+    fn probe_for_watchdog(&mut self) {
+        if self.watchdog && self.probe.is_none() {
+            let cores = Arc::clone(&self.cores);
+            self.probe = Some(spawn_blocking(move || cores.probe(PROBE_LIMIT)));
+        }
+    }
+
+    fn on_probed(&mut self, alive: Option<bool>) {
+        if alive == Some(true) {
+            notify(&[NotifyState::Watchdog]);
+        } else {
+            log::error!("a core does not answer; without a sign of life systemd will restart the process");
+        }
+    }
+
+    async fn stop(mut self, by: &str) -> Ended {
+        log::info!("{by}: answering what is in flight, then stopping");
+        notify(&[NotifyState::Stopping]);
+        let cores = Arc::clone(&self.cores);
+        tokio::select! {
+            _ = spawn_blocking(move || cores.stop(DRAIN)) => Ended::Stopped,
+            _ = self.terminate.recv() => Ended::Interrupted,
+            _ = self.interrupt.recv() => Ended::Interrupted,
+        }
+    }
+
+    fn summary(&self) -> String {
+        let status = self.board.read();
+        let records: usize = status.zones.iter().map(|zone| zone.records).sum();
+        format!("serving {} zones with {records} records", status.zones.len())
+    }
+}
+
+/// What a task made, once it has; `None` when it panicked. Waits for ever where there is no task.
+async fn finished<T>(task: &mut Option<JoinHandle<T>>) -> Option<T> {
+    let Some(running) = task else { return std::future::pending().await };
+    let made = running.await.ok();
+    *task = None;
+    made
+}
+
+/// A line of the log for each line of `text`.
+fn log_lines(text: &str) {
+    for line in text.lines() {
+        log::error!("{line}");
+    }
+}
+
+/// Tells systemd, where it is there to be told.
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        log::warn!("systemd cannot be told how the process does: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::config::Source;
+    use crate::cores::fake::Fake;
+
+    #[test]
+    fn a_core_that_fails_ends_the_process() {
+        let settings = crate::config::parse("r.toml", "", std::path::Path::new("/")).unwrap();
+        let plane = Plane::load(Source::Embedded, settings, &[0, 1]).unwrap();
+        let cores = Fake::default();
+        *cores.failure.lock().unwrap() = Some("core 1 on CPU 1 has failed: why not".to_owned());
+        let was_ready = AtomicBool::new(false);
+        let process = Process::start().unwrap();
+        let ended = process.run(plane, Arc::new(cores), None, || was_ready.store(true, Ordering::Relaxed)).unwrap();
+        assert_eq!(ended, Ended::CoreFailed("core 1 on CPU 1 has failed: why not".to_owned()));
+        assert!(was_ready.load(Ordering::Relaxed));
+    }
+}

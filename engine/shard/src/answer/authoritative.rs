@@ -32,6 +32,9 @@ struct Ended {
     authoritative: bool,
 }
 
+/// The usual end.
+const ENDED: Ended = Ended { rcode: Rcode::NoError, authoritative: true };
+
 /// What the steps of one answer work on.
 struct Steps<'s, 'w> {
     images: &'s Images,
@@ -47,6 +50,8 @@ struct Steps<'s, 'w> {
     at_question: bool,
     /// The name of this step as its alias spells it, when it is not the question's; and its length.
     target: ([u8; NAME_OCTETS_MAX], usize),
+    /// Hashes of the owners of the DNAMEs written: each is written once, however often it applies.
+    dnames: SmallVec<[u64; 2]>,
     /// Hashes of the names of all steps, so that a chain that comes back to one ends there.
     seen: SmallVec<[u64; CHAIN_STEPS_MAX]>,
 }
@@ -67,11 +72,12 @@ impl Shard {
             dnssec_ok: asker.edns.is_some_and(|edns| edns.dnssec_ok),
             at_question: true,
             target: ([0; NAME_OCTETS_MAX], 0),
+            dnames: SmallVec::new(),
             seen: SmallVec::new(),
         };
         let ended = steps.run(zone).unwrap_or_else(|Full| {
             steps.writer.truncate();
-            Ended { rcode: Rcode::NoError, authoritative: true }
+            ENDED
         });
         let Steps { writer, counters, .. } = steps;
         counters.reply(ended.rcode as u16, writer.is_truncated());
@@ -86,7 +92,7 @@ impl Steps<'_, '_> {
     fn run(&mut self, first_zone: u32) -> Result<Ended, Full> {
         let images = self.images;
         let mut zone = &*images.zones[first_zone as usize];
-        for _ in 0..CHAIN_STEPS_MAX {
+        loop {
             let found = lookup(zone, self.name, self.qtype);
             let next = match found.outcome {
                 Found::Answer(set) => return self.answer(zone, set),
@@ -95,17 +101,19 @@ impl Steps<'_, '_> {
                 Found::NoData => return self.negative(zone, Rcode::NoError),
                 Found::NxDomain => return self.negative(zone, Rcode::NxDomain),
                 Found::Delegation(servers) => return self.refer(zone, found.node, servers, found.wildcard),
+                Found::Cname(_) | Found::Dname(_) if self.seen.len() == CHAIN_STEPS_MAX => {
+                    self.counters.chain_limit += 1;
+                    return Ok(ENDED);
+                }
                 Found::Cname(set) => self.follow_cname(set)?,
                 Found::Dname(set) => match self.follow_dname(found.node, set)? {
                     Some(next) => next,
-                    None => return Ok(Ended { rcode: Rcode::YxDomain, authoritative: true }),
+                    None => return Ok(Ended { rcode: Rcode::YxDomain, ..ENDED }),
                 },
             };
-            let Some(next) = next else { return Ok(Ended { rcode: Rcode::NoError, authoritative: true }) };
+            let Some(next) = next else { return Ok(ENDED) };
             zone = &images.zones[next as usize];
         }
-        self.counters.chain_limit += 1;
-        Ok(Ended { rcode: Rcode::NoError, authoritative: true })
     }
 
     /// The owner of records at the name of this step.
@@ -153,6 +161,9 @@ impl Steps<'_, '_> {
     /// Step 3a: the RRset asked for, and addresses of the names in it where they fit.
     #[inline]
     fn answer(&mut self, zone: &Image, set: RrSet<'_>) -> Result<Ended, Full> {
+        if set.rtype == rtype::DNAME && self.dnames.contains(&self.name.name_hash()) {
+            return Ok(ENDED);
+        }
         self.put(set)?;
         if let Some(at) = rdata::additional_name(set.rtype) {
             for data in set.records.iter() {
@@ -160,7 +171,7 @@ impl Steps<'_, '_> {
                 let _ = self.put_addresses(zone, &data[at..]);
             }
         }
-        Ok(Ended { rcode: Rcode::NoError, authoritative: true })
+        Ok(ENDED)
     }
 
     fn any(&mut self) -> Result<Ended, Full> {
@@ -172,7 +183,7 @@ impl Steps<'_, '_> {
             let (name, octets) = self.target;
             self.writer.rrset(Section::Answer, Owner::Name(&name[..octets]), rtype::HINFO, ANY_TTL, hinfo)?;
         }
-        Ok(Ended { rcode: Rcode::NoError, authoritative: true })
+        Ok(ENDED)
     }
 
     /// RRSIG asked for by name: those of every set.
@@ -183,7 +194,7 @@ impl Steps<'_, '_> {
         for set in node.rrsets() {
             self.put_signatures(Section::Answer, owner, set.signatures, set.ttl)?;
         }
-        Ok(Ended { rcode: Rcode::NoError, authoritative: true })
+        Ok(ENDED)
     }
 
     /// No such name, or no such data: the SOA says for how long (RFC 2308 §3).
@@ -253,8 +264,12 @@ impl Steps<'_, '_> {
     /// Step 3c, with a DNAME: the alias that it makes of the name of this step (RFC 6672 §3.1). `None`: the new name
     /// would be too long, and the answer ends in YXDOMAIN (§2.2).
     fn follow_dname(&mut self, owner: Node<'_>, set: RrSet<'_>) -> Result<Option<Option<u32>>, Full> {
-        let at = self.suffix_owner(owner);
-        self.put_at(Section::Answer, at, set, set.ttl)?;
+        let owner_hash = self.name.suffix_hash(owner.labels());
+        if !self.dnames.contains(&owner_hash) {
+            self.dnames.push(owner_hash);
+            let at = self.suffix_owner(owner);
+            self.put_at(Section::Answer, at, set, set.ttl)?;
+        }
         let (name, octets) = self.target;
         let asked = if self.at_question { self.name.as_wire() } else { &name[..octets] };
         let prefix = &asked[..asked.len() - owner.name().len()];
@@ -270,6 +285,10 @@ impl Steps<'_, '_> {
         let synthesised = [&alias[..length]].into_iter();
         let at = if self.at_question { QUESTION_NAME } else { Owner::Name(&name[..octets]) };
         self.writer.rrset(Section::Answer, at, rtype::CNAME, set.ttl, synthesised)?;
+        if self.qtype == rtype::CNAME {
+            // It is what was asked for.
+            return Ok(Some(None));
+        }
         Ok(Some(self.go_on(&alias[..length])))
     }
 

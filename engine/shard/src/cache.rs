@@ -28,6 +28,8 @@ pub struct Key {
     pub dnssec_ok: bool,
     /// The asker's CD bit: with it, the upstream did not validate.
     pub checking_disabled: bool,
+    /// Counted up when names begin to go to other servers, so that late answers of the former ones are never found.
+    pub era: u16,
 }
 
 impl Key {
@@ -38,7 +40,11 @@ impl Key {
     }
 
     fn word(&self) -> u64 {
-        u64::from(self.qtype) | u64::from(self.dnssec_ok) << 16 | u64::from(self.checking_disabled) << 17 | 1 << 32
+        u64::from(self.qtype)
+            | u64::from(self.dnssec_ok) << 16
+            | u64::from(self.checking_disabled) << 17
+            | u64::from(self.era) << 32
+            | 1 << 48
     }
 }
 
@@ -441,7 +447,7 @@ mod tests {
         max_ttl: Duration::from_secs(86_400),
         negative_max_ttl: Duration::from_secs(3600),
     };
-    const KEY: Key = Key { qtype: rtype::A, dnssec_ok: false, checking_disabled: false };
+    const KEY: Key = Key { qtype: rtype::A, dnssec_ok: false, checking_disabled: false, era: 0 };
 
     fn hash_key() -> HashKey {
         HashKey::from_seed([4; 16])

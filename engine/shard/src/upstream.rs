@@ -82,14 +82,6 @@ pub struct Routes {
     depths: u128,
 }
 
-impl PartialEq for Routes {
-    fn eq(&self, other: &Routes) -> bool {
-        self.entries == other.entries
-    }
-}
-
-impl Eq for Routes {}
-
 impl Routes {
     /// Builds the table. Of two entries for the same suffix the later one wins.
     pub fn new(key: &HashKey, entries: Vec<(Name, Target)>) -> Routes {
@@ -120,6 +112,16 @@ impl Routes {
             depths &= !(1 << depth);
         }
         None
+    }
+
+    /// Whether both send the same names to the same pools, as far as indices tell. Names that are ours or refused in one
+    /// of them do not count: nothing of theirs is asked elsewhere.
+    pub fn forward_alike(&self, other: &Routes) -> bool {
+        self.forwarded().eq(other.forwarded())
+    }
+
+    fn forwarded(&self) -> impl Iterator<Item = &(Name, Target)> {
+        self.entries.iter().filter(|(_, target)| matches!(target, Target::Pools(_)))
     }
 }
 

@@ -155,6 +155,8 @@ pub struct Shard {
     other: KeyedName,
     compressor: Compressor,
     cache: Cache,
+    /// See [`Key::era`].
+    era: u16,
     resolver: Resolver<Waiter>,
     queue: VecDeque<Queued>,
     counters: Counters,
@@ -177,6 +179,7 @@ impl Shard {
             other: KeyedName::default(),
             compressor: Compressor::default(),
             cache: Cache::new(images.cache),
+            era: 0,
             resolver: Resolver::new(images.hash_key, images.bounds, seed),
             queue: VecDeque::new(),
             counters: Counters::default(),
@@ -257,6 +260,7 @@ impl Shard {
             qtype: query.qtype,
             dnssec_ok: asker.edns.is_some_and(|edns| edns.dnssec_ok),
             checking_disabled: asker.flags & flags::CD != 0,
+            era: self.era,
         };
         let hash = key.hash(&self.images.hash_key, &self.name);
         if let Some(hit) = self.cache.find(now, hash, &self.name, key) {
@@ -402,15 +406,17 @@ impl Shard {
     }
 
     /// New images take the place of the old ones, which are returned to be freed elsewhere. Questions in flight end
-    /// with the servers they began with. What is cached stays unless names go elsewhere now.
+    /// with the servers they began with. What is cached stays unless names go elsewhere now; then nobody joins those
+    /// questions any more, and their answers are not found later.
     pub fn on_images(&mut self, images: Arc<Images>) -> Arc<Images> {
         check(&images);
         assert!(images.hash_key == self.images.hash_key, "names are hashed under one key in a process");
-        let same = images.routes == self.images.routes
+        let same = images.routes.forward_alike(&self.images.routes)
             && images.pools == self.images.pools
             && images.cache == self.images.cache;
         if !same {
             self.cache = Cache::new(images.cache);
+            self.era = self.era.wrapping_add(1);
         }
         self.resolver.set_bounds(images.bounds);
         std::mem::replace(&mut self.images, images)

@@ -11,7 +11,7 @@ const SETTINGS: CacheSettings = CacheSettings {
     max_ttl: Duration::from_secs(86_400),
     negative_max_ttl: Duration::from_secs(3600),
 };
-const KEY: Key = Key { qtype: rtype::A, dnssec_ok: false, checking_disabled: false };
+const KEY: Key = Key { qtype: rtype::A, dnssec_ok: false, checking_disabled: false, era: 0 };
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A resolver with what its calls need.

@@ -4,6 +4,7 @@
 //!
 //! `RINGDNS_SEED=N cargo test -p ringdns-shard --test simulation` repeats the run of seed N; a failing run prints its seed.
 
+mod found;
 mod packet;
 mod random;
 mod servers;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ringdns_shard::guard::Acl;
 use ringdns_shard::images::{Bounds, CacheSettings, Listener};
-use ringdns_shard::limits::{MESSAGE_OCTETS_MAX, UDP_REPLY_OCTETS_MAX};
+use ringdns_shard::limits::{ATTEMPTS_MAX, MESSAGE_OCTETS_MAX, UDP_REPLY_OCTETS_MAX};
 use ringdns_shard::telemetry::Counters;
 use ringdns_shard::upstream::{Kind, Pool, Protocol, Routes, Server, Strategy, Target};
 use ringdns_shard::wire::message::{Section, flags};
@@ -274,6 +274,11 @@ impl World {
                     assert!(socket < UDP_PORTS);
                     self.sent_udp += 1;
                     let query = self.buffer[..octets].to_vec();
+                    if self.random.percent(1) {
+                        // The kernel refuses to send it.
+                        self.shard.on_failure_udp(self.now, socket, u16::from_be_bytes([query[0], query[1]]));
+                        continue;
+                    }
                     for (delay, datagram) in self.servers.on_datagram(&mut self.random, socket, server, &query) {
                         self.plan(delay, Event::Datagram(datagram));
                     }
@@ -309,11 +314,9 @@ impl World {
         assert_eq!(header.has(flags::RD), asking.recursion_desired);
         assert_eq!(header.has(flags::CD), question.checking_disabled);
         let rcode = header.flags & flags::RCODE;
+        assert!(header.has(flags::RA) || rcode == 5);
         match rcode {
-            2 => {
-                assert!(header.has(flags::RA));
-                self.errors += 1;
-            }
+            2 => self.errors += 1,
             5 => self.refused += 1,
             _ => return self.hold_against_truth(asked, header.has(flags::TC), rcode, &records),
         }
@@ -354,7 +357,7 @@ impl World {
         assert_eq!(self.shard.resolves_in_flight(), waiters.len());
         assert!(waiters.len() <= BOUNDS.resolves && waiters.values().all(|&count| count <= BOUNDS.waiters));
         assert!(self.shard.cached().1 <= CACHE.octets);
-        assert!(self.exchanges.len() <= waiters.len() * self.servers.addresses.len());
+        assert!(self.exchanges.len() <= waiters.len() * ATTEMPTS_MAX);
     }
 }
 

@@ -100,11 +100,15 @@ impl Answer {
         let mut extended_rcode = 0;
         for record in message::records(message, header, records_at) {
             let record = record?;
+            let between_neighbours = matches!(record.rtype, rtype::OPT | rtype::TSIG);
+            if between_neighbours && record.section != Section::Additional {
+                return Err(Malformed);
+            }
             if record.section == Section::Additional {
                 additional_at.get_or_insert(record.owner_at);
                 // An OPT or TSIG record is between two neighbours, not for ours; what follows it goes with it, since
                 // names there may point across it.
-                dropping |= matches!(record.rtype, rtype::OPT | rtype::TSIG);
+                dropping |= between_neighbours;
                 if record.rtype == rtype::OPT {
                     extended_rcode = (record.ttl >> 24) as u8;
                 }

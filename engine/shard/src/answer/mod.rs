@@ -458,10 +458,12 @@ impl Shard {
     fn refuse(&mut self, query: &Query<'_>, asker: Asker, refusal: Refusal, reply: &mut [u8]) -> Outcome {
         let Shard { images, compressor, counters, .. } = self;
         *(refusal.counter)(counters) += 1;
-        let form = asker.reply(images, query.question, refusal.error);
-        let writer = Writer::new(reply, form.limit, form.question, form.opt, compressor, images.hash_key);
+        let opt = asker.opt(images, refusal.error);
+        let writer = Writer::new(reply, asker.limit.into(), query.question, opt, compressor, images.hash_key);
         counters.reply(refusal.rcode as u16, false);
-        Outcome::Reply(writer.finish(asker.id, asker.flags | flags::QR, refusal.rcode))
+        // Where a bound is reached, recursion is available all the same.
+        let available = if refusal.error == Some(ExtendedError::Other) { flags::RA } else { 0 };
+        Outcome::Reply(writer.finish(asker.id, asker.flags | flags::QR | available, refusal.rcode))
     }
 }
 
@@ -516,13 +518,12 @@ impl Asker {
         }
     }
 
-    /// The form of a reply that recursion is available for.
+    /// The form of a reply for a name that goes to upstreams: recursion is available.
     #[inline]
     fn reply<'a>(&self, images: &'a Images, question: &'a [u8], error: Option<ExtendedError>) -> Reply<'a> {
-        let available = if error == Some(ExtendedError::Prohibited) { 0 } else { flags::RA };
         Reply {
             id: self.id,
-            flags: self.flags | available,
+            flags: self.flags | flags::RA,
             question,
             opt: self.opt(images, error),
             limit: self.limit.into(),

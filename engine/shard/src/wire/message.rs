@@ -1,10 +1,14 @@
 //! Header, question and records of a message, read in place: no allocation, no copy (RFC 1035 §4.1).
 
+use core::ops::Range;
+
+use smallvec::SmallVec;
+
 use super::edns::{self, Edns};
 use super::name::{self, HashKey, KeyedName};
 use super::rdata::{self, rtype};
 use super::{u16_at, u32_at};
-use crate::limits::RECORDS_MAX;
+use crate::limits::{NAME_OCTETS_MAX, RECORDS_MAX};
 
 /// Octets of a header.
 pub const HEADER_OCTETS: usize = 12;
@@ -175,12 +179,13 @@ pub struct Record {
     /// Where its TTL stands.
     pub ttl_at: usize,
     /// Where its data stands.
-    pub data: core::ops::Range<usize>,
+    pub data: Range<usize>,
 }
 
 /// Walks the records that begin at `at`. An `Err` is the last item: the rest of the message does not parse.
 ///
-/// Owner names, and names in the data of the types whose names may be compressed (RFC 3597 §4), are checked to be whole.
+/// Owner names, and names in the data of the types whose names may be compressed (RFC 3597 §4), are checked to be whole,
+/// and to stand neither in the header nor in the fixed fields of a record: those change while a message is passed on.
 pub fn records(message: &[u8], header: Header, at: usize) -> impl Iterator<Item = Result<Record, Malformed>> {
     let [_, answers, authorities, additionals] = header.counts;
     let ends = [answers.into(), usize::from(answers) + usize::from(authorities)];
@@ -189,6 +194,7 @@ pub fn records(message: &[u8], header: Header, at: usize) -> impl Iterator<Item 
     let mut i = 0;
     let mut failed = total > RECORDS_MAX;
     let mut report = failed;
+    let mut fixed = FixedFields::default();
     core::iter::from_fn(move || {
         if core::mem::take(&mut report) {
             return Some(Err(Malformed));
@@ -202,7 +208,7 @@ pub fn records(message: &[u8], header: Header, at: usize) -> impl Iterator<Item 
             _ => Section::Additional,
         };
         i += 1;
-        let record = record(message, section, at);
+        let record = record(message, section, at, &mut fixed);
         match &record {
             Some(record) => at = record.data.end,
             None => failed = true,
@@ -211,11 +217,28 @@ pub fn records(message: &[u8], header: Header, at: usize) -> impl Iterator<Item 
     })
 }
 
+/// Where the fixed fields of the records begin that were walked so far, in ascending order.
+#[derive(Default)]
+struct FixedFields(SmallVec<[u16; 16]>);
+
+/// Octets of type, class, TTL and length of data.
+const FIXED_OCTETS: usize = 10;
+
+impl FixedFields {
+    /// Whether a name may stand in this stretch of the message.
+    fn leave_out(&self, stretch: Range<usize>) -> bool {
+        let behind = self.0.partition_point(|&at| usize::from(at) + FIXED_OCTETS <= stretch.start);
+        let next = self.0.get(behind).map_or(usize::MAX, |&at| at.into());
+        HEADER_OCTETS <= stretch.start && stretch.end <= next
+    }
+}
+
 /// Reads and checks the record at `at`.
-fn record(message: &[u8], section: Section, at: usize) -> Option<Record> {
-    let mut scratch = [0; crate::limits::NAME_OCTETS_MAX];
-    let (_, type_at) = name::expand(message, at, &mut scratch)?;
-    let data_at = type_at + 10;
+fn record(message: &[u8], section: Section, at: usize, fixed: &mut FixedFields) -> Option<Record> {
+    let mut scratch = [0; NAME_OCTETS_MAX];
+    let (_, type_at) = name::walk(message, at, &mut scratch, |stretch| fixed.leave_out(stretch))?;
+    fixed.0.push(u16::try_from(type_at).ok()?);
+    let data_at = type_at + FIXED_OCTETS;
     let length = usize::from(u16_at(message, type_at + 8)?);
     let record = Record {
         section,
@@ -232,7 +255,7 @@ fn record(message: &[u8], section: Section, at: usize) -> Option<Record> {
     if let Some(layout) = rdata::layout(record.rtype) {
         let mut name_at = data_at + layout.before;
         for _ in 0..layout.names {
-            (_, name_at) = name::expand(message, name_at, &mut scratch)?;
+            (_, name_at) = name::walk(message, name_at, &mut scratch, |stretch| fixed.leave_out(stretch))?;
         }
         let fixed_tail = if record.rtype == rtype::SOA { 20 } else { 0 };
         let open_ended = matches!(record.rtype, rtype::SVCB | rtype::HTTPS);

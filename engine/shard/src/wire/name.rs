@@ -5,6 +5,7 @@
 //! a length is at most 63 and the letter `A` is 65.
 
 use core::fmt;
+use core::ops::Range;
 use core::str::FromStr;
 
 use crate::limits::{LABEL_OCTETS_MAX, LABELS_MAX, NAME_OCTETS_MAX, POINTERS_MAX};
@@ -247,39 +248,59 @@ pub fn skip(message: &[u8], mut at: usize) -> Option<usize> {
 }
 
 /// Writes the name that begins at `at` in `message` uncompressed into `out`, case kept. Returns its length, and where
-/// it ends in the message. Every pointer must point before the label that it continues (RFC 1035 §4.1.4: "a prior
-/// occurrence"), which bounds the walk.
+/// it ends in the message. See [`walk`] for what is no name.
 pub fn expand(message: &[u8], at: usize, out: &mut [u8; NAME_OCTETS_MAX]) -> Option<(usize, usize)> {
+    walk(message, at, out, |_| true)
+}
+
+/// As [`expand`], and asks `may_stand` of each stretch of the message that a pointer leads to.
+///
+/// A pointer must lead before the stretch that it ends (RFC 1035 §4.1.4: "a prior occurrence"), and what it leads to
+/// must end before that stretch begins: names do not run into each other. Both bound the walk.
+pub fn walk(
+    message: &[u8],
+    at: usize,
+    out: &mut [u8; NAME_OCTETS_MAX],
+    mut may_stand: impl FnMut(Range<usize>) -> bool,
+) -> Option<(usize, usize)> {
     let end = skip(message, at)?;
+    // The stretch being read begins at `begin` and must end at `limit` or before.
+    let (mut begin, mut limit) = (at, end);
     let mut at = at;
-    let mut floor = at;
     let mut length = 0;
-    let mut pointers = 0;
-    loop {
-        let octet = usize::from(*message.get(at)?);
-        match octet {
-            0 => {
-                *out.get_mut(length)? = 0;
-                return Some((length + 1, end));
-            }
-            1..=LABEL_OCTETS_MAX => {
-                let label = message.get(at..at + octet + 1)?;
-                out.get_mut(length..length + octet + 1)?.copy_from_slice(label);
-                length += octet + 1;
-                at += octet + 1;
-            }
-            0xc0.. => {
-                let target = (octet & 0x3f) << 8 | usize::from(*message.get(at + 1)?);
-                pointers += 1;
-                if target >= floor || pointers > POINTERS_MAX {
-                    return None;
+    for _ in 0..=POINTERS_MAX {
+        let target = loop {
+            let octet = usize::from(*message[..limit].get(at)?);
+            match octet {
+                0 => {
+                    *out.get_mut(length)? = 0;
+                    at += 1;
+                    break None;
                 }
-                floor = target;
-                at = target;
+                1..=LABEL_OCTETS_MAX => {
+                    let label = message[..limit].get(at..at + octet + 1)?;
+                    out.get_mut(length..length + octet + 1)?.copy_from_slice(label);
+                    length += octet + 1;
+                    at += octet + 1;
+                }
+                0xc0.. => {
+                    let low = usize::from(*message[..limit].get(at + 1)?);
+                    at += 2;
+                    break Some((octet & 0x3f) << 8 | low);
+                }
+                _ => return None,
             }
-            _ => return None,
+        };
+        if limit != end && !may_stand(begin..at) {
+            return None;
+        }
+        match target {
+            None => return Some((length + 1, end)),
+            Some(target) if target < begin => (at, limit, begin) = (target, begin, target),
+            Some(_) => return None,
         }
     }
+    None
 }
 
 /// Whether two uncompressed names are the same but for case.

@@ -7,7 +7,7 @@
 //! RFC 1034 §4.3.2 with [`lookup`](crate::zone::lookup::lookup) and writes RRsets straight from the image. For
 //! upstreams, [`Cache::find`] has the answer and [`Answer::write`] copies and patches it. Neither path allocates.
 //!
-//! **The life of a query that is resolved.** On a cache miss the asker becomes a [`Waiter`] of a question in flight
+//! **The life of a query that is resolved.** On a cache miss the asker becomes a `Waiter` of a question in flight
 //! ([`Resolver::find`], [`Resolver::join`]) or of a new one ([`Resolver::begin`]), and the rim is told
 //! [`Outcome::Pending`]. [`Shard::poll_action`] gives the rim the query to send. Its reply comes back through
 //! [`Shard::on_reply_udp`] or [`Shard::on_reply_tcp`]; a silent server is noticed in [`Shard::on_deadline`]. When the

@@ -1,7 +1,7 @@
 //! Questions in flight towards upstreams: asked, asked again elsewhere, matched with replies, shared by everybody who
 //! waits for them.
 //!
-//! A question is a [`Resolve`] in a slab. Its attempts are exchanges with one server each, over UDP (a socket and an id)
+//! A question is a `Resolve` in a slab. Its attempts are exchanges with one server each, over UDP (a socket and an id)
 //! or TCP (an exchange number); all stay open until one of them brings the answer, so that a late reply of the first
 //! server still counts after the second was asked. What wakes a question: a reply ([`Resolver::on_reply_udp`],
 //! [`Resolver::on_reply_tcp`]), a failed connection ([`Resolver::on_failure_tcp`]), or its timer

@@ -158,11 +158,10 @@ fn a_deadline_ends_a_question_and_closes_its_connection() {
     let mut rig = Rig::new(10, 10);
     rig.begin(1, &[Protocol::Tcp]).unwrap();
     let (Route::Tcp(exchange), ..) = rig.asked() else { panic!("a connection is due") };
-    let mut now = Time::ZERO;
-    let finished = loop {
-        now = rig.resolver.deadline().unwrap();
+    let (now, finished) = loop {
+        let now = rig.resolver.deadline().unwrap();
         if let Some(finished) = rig.expire(now) {
-            break finished;
+            break (now, finished);
         }
     };
     assert!(now <= Time::ZERO + TIMEOUT && now + Duration::from_millis(2) > Time::ZERO + TIMEOUT);

@@ -218,7 +218,7 @@ impl World {
     fn question(&mut self) -> Question {
         let number = self.random.zipf(NAMES);
         let place = if self.random.percent(80) { "udp" } else { "tcp" };
-        let text = if number % 7 == 0 {
+        let text = if number.is_multiple_of(7) {
             format!("n{number}.a-longer-name.{place}.test")
         } else {
             format!("n{number}.{place}.test")
@@ -340,6 +340,8 @@ impl World {
         let age = (self.now - *told).as_secs() as u32;
         let negative = rcode == 3 || packet::section(&truth.records, Section::Answer).is_empty();
         let longest = if negative { CACHE.negative_max_ttl } else { CACHE.max_ttl };
+        let least = truth.records.iter().map(|record| record.ttl).min().unwrap_or(0).min(longest.as_secs() as u32);
+        assert!(age < least || *told == self.now, "{question:?}: an answer for {least} s is {age} s old");
         for (record, true_record) in records.iter().zip(&truth.records) {
             let most = true_record.ttl.min(longest.as_secs() as u32).saturating_sub(age);
             assert!(record.ttl <= most, "{question:?}: after {age} s a TTL of {} is above {most}", record.ttl);

@@ -1,0 +1,13 @@
+//! The built binary over real sockets on loopback: answers, bad input, forwarding, reloads, load, and what is shipped
+//! around it.
+
+mod answers;
+mod bad_input;
+mod common;
+mod connections;
+mod defaults;
+mod forwarding;
+mod load;
+mod process;
+mod reload;
+mod shipped;

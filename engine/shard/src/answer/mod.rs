@@ -35,6 +35,7 @@ use crate::wire::message::{HEADER_OCTETS, Header, Query, Rcode, flags};
 use crate::wire::name::KeyedName;
 use crate::wire::rdata::{CLASS_IN, rtype};
 use crate::wire::writer::{Compressor, Writer};
+use authoritative::Chain;
 
 /// How a request came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,6 +154,7 @@ pub struct Shard {
     name: KeyedName,
     /// Names that lead to additional records.
     other: KeyedName,
+    chain: Chain,
     compressor: Compressor,
     cache: Cache,
     /// See [`Key::era`].
@@ -177,6 +179,7 @@ impl Shard {
         Shard {
             name: KeyedName::default(),
             other: KeyedName::default(),
+            chain: Chain::default(),
             compressor: Compressor::default(),
             cache: Cache::new(images.cache),
             era: 0,

@@ -436,8 +436,14 @@ impl<W> Resolver<W> {
             return self.on_error(now, slot, attempt, counters, orders);
         }
         let over_udp = matches!(resolve.attempts[usize::from(attempt)].over, Over::Udp { .. });
-        if header.has(flags::TC) && over_udp {
-            return self.ask_over_tcp(now, slot, attempt, counters, orders);
+        match (header.has(flags::TC), over_udp) {
+            (false, _) => {}
+            (true, true) => return self.ask_over_tcp(now, slot, attempt, counters, orders),
+            // Cut short where nothing needs to be: such an answer is not whole, and there is no other way to ask.
+            (true, false) => {
+                counters.upstream_malformed += 1;
+                return None;
+            }
         }
         let kind = resolve.candidates[usize::from(resolve.attempts[usize::from(attempt)].candidate)].kind;
         match Answer::parse(message, question, settings, kind == Kind::Authoritative) {

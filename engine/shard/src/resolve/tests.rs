@@ -123,6 +123,20 @@ fn two_truncated_replies_of_one_server_open_one_connection() {
 }
 
 #[test]
+fn a_truncated_reply_over_tcp_is_no_answer() {
+    let mut rig = Rig::new(10, 10);
+    rig.begin(1, &[Protocol::Tcp]).unwrap();
+    let (Route::Tcp(exchange), _, id) = rig.asked() else { panic!("a connection is due") };
+    let message = reply(1, id, flags::TC);
+    let orders = &mut |order| rig.orders.push(order);
+    let finished =
+        rig.resolver.on_reply_tcp(Time::ZERO, exchange, &message, &SETTINGS, &mut rig.counters, orders).unwrap();
+    assert_eq!(finished.result.unwrap_err(), Failure::Unreachable);
+    assert_eq!(rig.counters.upstream_malformed, 1);
+    rig.assert_nothing_is_left();
+}
+
+#[test]
 fn attempts_are_bounded() {
     let mut rig = Rig::new(10, 10);
     rig.begin(1, &[Protocol::Tcp; 3 * ATTEMPTS_MAX]).unwrap();

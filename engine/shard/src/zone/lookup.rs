@@ -57,10 +57,9 @@ fn at_owner(node: Node<'_>, qtype: u16, wildcard: bool) -> Found<'_> {
     let outcome = match qtype {
         rtype::ANY if !node.is_empty() => Outcome::Any,
         rtype::RRSIG if !node.is_empty() => Outcome::Signatures,
-        _ => match (node.rrset(qtype), node.rrset(rtype::CNAME)) {
-            (Some(set), _) => Outcome::Answer(set),
-            (None, Some(cname)) => Outcome::Cname(cname),
-            (None, None) => Outcome::NoData,
+        _ => match node.rrset(qtype) {
+            Some(set) => Outcome::Answer(set),
+            None => node.rrset(rtype::CNAME).map_or(Outcome::NoData, Outcome::Cname),
         },
     };
     Found { outcome, node, wildcard }

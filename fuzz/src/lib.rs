@@ -1,0 +1,15 @@
+//! What the fuzz targets share.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`reply`] | what every reply of the engine must be, whatever was asked |
+//! | [`world`] | the images that `on_query` is fuzzed with |
+//! | [`request`] | queries made from arbitrary octets |
+//! | [`response`] | upstreams' messages made from arbitrary octets |
+//! | [`script`] | a run of a shard: clients, upstreams and clock, and what must hold after each step |
+
+pub mod reply;
+pub mod request;
+pub mod response;
+pub mod script;
+pub mod world;

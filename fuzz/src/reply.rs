@@ -1,0 +1,71 @@
+//! What every reply of the engine must be, whatever was asked.
+
+use ringdns_shard::Transport;
+use ringdns_shard::limits::{MESSAGE_OCTETS_MAX, TTL_SECONDS_MAX, UDP_PLAIN_OCTETS_MAX};
+use ringdns_shard::wire::message::{HEADER_OCTETS, Header, Query, flags, records};
+use ringdns_shard::wire::name::{HashKey, KeyedName};
+use ringdns_shard::wire::rdata::rtype;
+
+/// Whether a request gets a reply at all: it has a header and is not itself a reply.
+pub fn is_answerable(request: &[u8]) -> bool {
+    Header::parse(request).is_some_and(|header| !header.has(flags::QR))
+}
+
+/// The request behind its header, where it is a well-formed query.
+pub fn query<'r>(request: &'r [u8], key: &HashKey, name: &mut KeyedName) -> Option<Query<'r>> {
+    let header = Header::parse(request).filter(|header| header.opcode() == 0)?;
+    Query::parse(header, request, key, name).ok()
+}
+
+/// Panics where `reply` is no reply to `request`, is longer than the asker takes, or does not parse.
+pub fn check(request: &[u8], via: Transport, reply: &[u8]) {
+    let asked = Header::parse(request).expect("what has no header gets no reply");
+    let header = Header::parse(reply).expect("a reply has a header");
+    assert_eq!(header.id, asked.id);
+    assert!(header.has(flags::QR));
+    assert_eq!(header.opcode(), asked.opcode());
+    assert_eq!(header.flags & flags::RD, asked.flags & flags::RD);
+    let key = HashKey::from_seed([1; 16]);
+    let Some(query) = query(request, &key, &mut KeyedName::default()) else {
+        let rcode = if asked.opcode() == 0 { 1 } else { 4 };
+        assert_eq!((header.flags & flags::RCODE, header.counts, reply.len()), (rcode, [0; 4], HEADER_OCTETS));
+        return;
+    };
+    assert!(reply.len() <= limit(&query, via), "{} octets are more than the asker takes", reply.len());
+    assert_eq!(header.counts[0], 1);
+    let question_end = HEADER_OCTETS + query.question.len();
+    assert_eq!(&reply[HEADER_OCTETS..question_end], query.question);
+    assert_eq!(header.flags & flags::CD, asked.flags & flags::CD);
+    if header.has(flags::TC) {
+        assert_eq!(header.counts[1..3], [0, 0], "a reply cut short holds no part of the answer");
+    }
+    let opts = check_records(reply, header, question_end);
+    assert_eq!(opts, usize::from(query.edns.is_some()), "OPT goes to those who sent one");
+}
+
+/// The octets that the asker takes.
+fn limit(query: &Query<'_>, via: Transport) -> usize {
+    match (via, &query.edns) {
+        (Transport::Tcp, _) => MESSAGE_OCTETS_MAX,
+        (Transport::Udp, None) => UDP_PLAIN_OCTETS_MAX,
+        (Transport::Udp, Some(edns)) => edns.udp_reply_octets(),
+    }
+}
+
+/// Walks the records, which must fill the message. Returns the number of OPT records.
+fn check_records(message: &[u8], header: Header, at: usize) -> usize {
+    let mut end = at;
+    let mut opts = 0;
+    for record in records(message, header, at) {
+        let record = record.unwrap_or_else(|_| panic!("the record at {end} does not parse: {message:02x?}"));
+        assert_eq!(record.owner_at, end);
+        end = record.data.end;
+        if record.rtype == rtype::OPT {
+            opts += 1;
+        } else {
+            assert!(record.ttl <= TTL_SECONDS_MAX);
+        }
+    }
+    assert_eq!(end, message.len(), "nothing stands behind the last record");
+    opts
+}

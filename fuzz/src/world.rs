@@ -1,0 +1,222 @@
+//! The images that `on_query` is fuzzed with: a zone of everything that a lookup must tell apart, pools of servers that
+//! are asked in each way, and routes that refuse.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use ringdns_shard::Images;
+use ringdns_shard::guard::Acl;
+use ringdns_shard::images::{Bounds, CacheSettings, Listener};
+use ringdns_shard::upstream::{Kind, Pool, Protocol, Routes, Server, Strategy, Target};
+use ringdns_shard::wire::name::{HashKey, Name};
+use ringdns_shard::zone::{self, Builder, Image};
+
+/// Sockets towards upstreams; it stays, whatever later images say.
+pub const UDP_PORTS: u8 = 4;
+/// Images that may be swapped in.
+pub const VARIANTS: usize = 4;
+/// Questions in flight, in the variant that allows the most.
+pub const RESOLVES: usize = 6;
+/// Clients that wait for a question, in the variant that allows the most.
+pub const WAITERS: usize = 3;
+/// How long the servers of `slow.test` are waited for: longer than a round of the shard's timers.
+pub const TIMEOUT_SLOW: Duration = Duration::from_secs(10);
+/// How long all other servers are waited for.
+pub const TIMEOUT: Duration = Duration::from_millis(400);
+
+/// Names that lead to each part of the images; a query's name is one of these, or a few labels below it.
+pub const NAMES: &[&str] = &[
+    "zone.test",
+    "www.zone.test",
+    "empty.zone.test",
+    "a.empty.zone.test",
+    "wild.zone.test",
+    "*.wild.zone.test",
+    "cut.zone.test",
+    "ns.cut.zone.test",
+    "dname.zone.test",
+    "loop1.zone.test",
+    "self.zone.test",
+    "chain1.zone.test",
+    "step1.zone.test",
+    "away.zone.test",
+    "many.zone.test",
+    "signed.zone.test",
+    "mail.zone.test",
+    "all.wild2.zone.test",
+    "sub.zone.test",
+    "www.sub.zone.test",
+    "out.zone.test",
+    "inner.fwd.test",
+    "refused.test",
+    "nowhere.invalid",
+    ".",
+    "version.bind",
+    "id.server",
+];
+
+/// Names that go to upstreams, in one way each.
+pub const FORWARDED: &[&str] = &["www.fwd.test", "fwd.test", "tcp.test", "face.test", "slow.test", "a.slow.test"];
+
+const ZONE: &str = r#"
+$TTL 300
+@        SOA   ns.zone.test. host.zone.test. 1 3600 600 86400 60
+@        RRSIG SOA 13 2 300 20300101000000 20250101000000 1 zone.test. c2lnbmF0dXJlIG9mIHRoZSBTT0E=
+@        NS    ns
+@        NS    ns.cut
+@        MX    10 mail
+ns       A     192.0.2.1
+ns       AAAA  2001:db8::1
+www      A     192.0.2.2
+a.b.c.empty TXT "below an empty non-terminal"
+*.wild   A     192.0.2.3
+*.wild   TXT   "whoever you are"
+*.wild   RRSIG A 13 3 300 20300101000000 20250101000000 1 zone.test. c2lnbmF0dXJlIG9mIHRoZSB3aWxkY2FyZA==
+*.wild2  CNAME www.wild
+cut      NS    ns.cut
+cut      NS    ns2.deep.cut
+cut      NS    ns.elsewhere.invalid.
+cut      DS    1 13 2 000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f
+cut      RRSIG DS 13 3 300 20300101000000 20250101000000 1 zone.test. c2lnbmF0dXJlIG9mIHRoZSBEUw==
+ns.cut   A     192.0.2.4
+ns.cut   AAAA  2001:db8::4
+ns2.deep.cut A 192.0.2.5
+dname    DNAME www.zone.test.
+longer   DNAME a-label-that-makes-names-longer.and-another-one.so-that-they-come-to-their-end.zone.test.
+loop1    CNAME loop2
+loop2    CNAME loop3.dname2
+dname2   DNAME loops
+loop3.loops CNAME loop1
+self     CNAME self
+chain1   CNAME chain2
+chain2   CNAME chain3
+chain3   CNAME www.wild
+away     CNAME www.fwd.test.
+out      CNAME www.sub
+mail     A     192.0.2.6
+mail     MX    0 mail
+_s._tcp  SRV   0 0 53 ns
+_s._tcp  SRV   0 1 53 mail
+svc      HTTPS 1 ns alpn=h2
+signed   A     192.0.2.7
+signed   RRSIG A 13 3 300 20300101000000 20250101000000 1 zone.test. c2lnbmF0dXJlIG9mIHRoZSBBIHNldCwgYSBiaXQgbG9uZ2Vy
+$GENERATE 1-120 many A 10.0.0.$
+$GENERATE 1-40  many MX $ mx$
+$GENERATE 1-40  mx$ A 10.0.1.$
+$GENERATE 1-30  step$ CNAME step${1}
+"#;
+
+const SUB: &str = r#"
+$TTL 60
+@    SOA ns.zone.test. host.zone.test. 1 3600 600 86400 60
+@    NS  ns.zone.test.
+www  A   192.0.2.20
+back CNAME www.zone.test.
+"#;
+
+const INNER: &str = r#"
+$TTL 60
+@    SOA ns host 1 3600 600 86400 60
+@    NS  ns
+ns   A   192.0.2.21
+out  CNAME www.fwd.test.
+"#;
+
+/// The images of a variant below [`VARIANTS`]. They are built once a process.
+pub fn images(variant: usize) -> Arc<Images> {
+    static BUILT: OnceLock<[Arc<Images>; VARIANTS]> = OnceLock::new();
+    let built = BUILT.get_or_init(|| {
+        let zones = [("zone.test", ZONE), ("sub.zone.test", SUB), ("inner.fwd.test", INNER)]
+            .map(|(apex, text)| Arc::new(zone(apex, text)));
+        std::array::from_fn(|variant| Arc::new(build(variant, zones.to_vec())))
+    });
+    built[variant].clone()
+}
+
+fn build(variant: usize, zones: Vec<Arc<Image>>) -> Images {
+    let hash_key = key();
+    let mut routes = vec![
+        (name("zone.test"), Target::Zone(0)),
+        (name("sub.zone.test"), Target::Zone(1)),
+        (name("inner.fwd.test"), Target::Zone(2)),
+        (name("fwd.test"), Target::Pools(vec![0, 1])),
+        (name("tcp.test"), Target::Pools(vec![1])),
+        (name("face.test"), Target::Pools(vec![2])),
+        (name("slow.test"), Target::Pools(vec![3])),
+        (name("refused.test"), Target::Refuse),
+    ];
+    let (mut resolves, mut cache_octets) = (RESOLVES, 1_200);
+    match variant {
+        1 => resolves = 2,
+        2 => routes.push((name("fwd.test"), Target::Pools(vec![2]))),
+        3 => {
+            routes.push((name("face.test"), Target::Refuse));
+            cache_octets = 700;
+        }
+        _ => {}
+    }
+    Images {
+        hash_key,
+        listeners: vec![Listener { allow: Acl::local_and_private() }, Listener { allow: Acl::default() }],
+        identity: b"one of the nodes".as_slice().into(),
+        version: b"fuzz".as_slice().into(),
+        routes: Routes::new(&hash_key, routes),
+        zones,
+        pools: pools(),
+        cache: CacheSettings {
+            octets: cache_octets,
+            min_ttl: Duration::ZERO,
+            max_ttl: Duration::from_secs(3600),
+            negative_max_ttl: Duration::from_secs(60),
+        },
+        bounds: Bounds {
+            resolves,
+            waiters: if variant == 1 { 1 } else { WAITERS },
+            tcp_idle: Duration::from_secs(10),
+            udp_ports: UDP_PORTS,
+        },
+    }
+}
+
+/// Every server of the pools.
+pub fn servers() -> Vec<SocketAddr> {
+    pools().iter().flat_map(|pool| pool.servers.iter().map(|server| server.address)).collect()
+}
+
+/// The key of names in all images.
+pub fn key() -> HashKey {
+    HashKey::from_seed(*b"sixteen  octets.")
+}
+
+/// Reads a name of ours.
+pub fn name(text: &str) -> Name {
+    text.parse().expect("a name of ours")
+}
+
+fn pools() -> Vec<Arc<Pool>> {
+    let v4 = |host| SocketAddr::from((Ipv4Addr::new(192, 0, 2, host), 53));
+    let v6 = SocketAddr::from((Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 9), 53));
+    let pool = |name: &str, protocol, kind, strategy, timeout, addresses: &[SocketAddr]| {
+        let servers = addresses.iter().map(|&address| Server { protocol, address }).collect();
+        Arc::new(Pool { name: name.into(), servers, kind, strategy, timeout })
+    };
+    use {Kind::*, Protocol::*, Strategy::*};
+    vec![
+        pool("fwd", Udp, Resolver, Uniform, TIMEOUT, &[v4(53), v4(54), v6]),
+        pool("tcp", Tcp, Resolver, Fallback, TIMEOUT, &[v4(55), v4(56)]),
+        pool("face", Udp, Authoritative, Fallback, TIMEOUT, &[v4(57)]),
+        pool("slow", Udp, Resolver, Fallback, TIMEOUT_SLOW, &[v4(58), v4(59)]),
+    ]
+}
+
+fn zone(apex: &str, text: &str) -> Image {
+    let apex = name(apex);
+    let mut builder = Builder::new(apex.clone(), key());
+    let mut open = |_: &str, _: &str| Err("nothing is included".into());
+    let mut take = |record: zone::file::Record<'_>| {
+        builder.push(record.owner, record.rtype, record.ttl, record.rdata, record.place)
+    };
+    zone::file::read(&apex, "a zone of ours", text.as_bytes(), &mut open, &mut take).expect("a zone of ours reads");
+    builder.finish().expect("a zone of ours is whole")
+}

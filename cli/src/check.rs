@@ -95,7 +95,7 @@ fn summary(plane: &Plane) -> String {
     let records: usize = plane.zones().map(|zone| zone.image().records()).sum();
     let octets: usize = plane.zones().map(|zone| zone.image().octets()).sum();
     let mut text = format!(
-        "ok: {} zones with {records} records ({} a copy), {} upstreams, {} routes\n",
+        "ok; zones: {}, records: {records} ({} a copy), upstreams: {}, routes: {}\n",
         settings.zone.len(),
         octets_text(octets),
         settings.upstream.len(),

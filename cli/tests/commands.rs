@@ -31,7 +31,7 @@ fn check_says_what_would_be_served() {
     let folder = folder(&[("r.toml", "[[zone]]\nname = \"a.test\"\nfile = \"a.zone\"\n"), ("a.zone", ZONE)]);
     let (status, out, err) = told(folder.path(), &["check", "-c", "r.toml"]);
     assert_eq!((status, err.as_str()), (Some(0), ""));
-    assert!(out.starts_with("ok: 1 zones with 3 records"), "{out}");
+    assert!(out.starts_with("ok; zones: 1, records: 3"), "{out}");
     assert!(out.contains("\n  a.test.: serial 7, 2 names, 3 records, "), "{out}");
     let (status, out, _) = told(folder.path(), &["check", "-c", "r.toml", "--json"]);
     let object: serde_json::Value = serde_json::from_str(&out).expect("one JSON object");

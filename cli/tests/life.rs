@@ -158,7 +158,7 @@ impl Drop for Serving {
 fn a_process_starts_reloads_and_stops() {
     let mut serving = Serving::start();
     let told = serving.told("READY=1");
-    assert!(told.contains(&"STATUS=serving 1 zones with 3 records".to_owned()), "{told:?}");
+    assert!(told.contains(&"STATUS=serving; zones: 1, records: 3".to_owned()), "{told:?}");
     serving.told("WATCHDOG=1");
     let dns = serving.dns;
     assert!(

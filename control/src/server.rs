@@ -235,7 +235,7 @@ impl Server {
     fn summary(&self) -> String {
         let status = self.board.read();
         let records: usize = status.zones.iter().map(|zone| zone.records).sum();
-        format!("serving {} zones with {records} records", status.zones.len())
+        format!("serving; zones: {}, records: {records}", status.zones.len())
     }
 }
 

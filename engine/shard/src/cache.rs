@@ -299,8 +299,8 @@ const _: () = assert!(size_of::<Slot>() <= 80);
 /// Octets that an entry takes beside its answer: slot, place in the free list, place in the table (four octets and a
 /// control octet, at a load of 7/8 at most), the counts of the shared allocation and its rounding.
 const ENTRY_OCTETS: usize = size_of::<Slot>() + 4 + 8 + 16 + 16;
-/// The least that an entry takes: a header, a short question, one record.
-const ENTRY_OCTETS_MIN: usize = ENTRY_OCTETS + 48;
+/// The least that an entry takes: a header, the question for the root, one record without data, where its TTL stands.
+const ENTRY_OCTETS_MIN: usize = ENTRY_OCTETS + HEADER_OCTETS + 5 + 11 + 2;
 /// Slots that the hand passes over for one entry before it takes the next, read or not.
 const HAND_STEPS_MAX: usize = 64;
 

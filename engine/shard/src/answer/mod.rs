@@ -26,7 +26,7 @@ use smallvec::SmallVec;
 use crate::cache::{Answer, Cache, Key, Reply};
 use crate::images::Images;
 use crate::limits::{IDENTITY_OCTETS_MAX, MESSAGE_OCTETS_MAX, RESOLVES_MAX, UDP_PLAIN_OCTETS_MAX};
-use crate::resolve::{self, Ask, Failure, Finished, Order, Resolver};
+use crate::resolve::{self, Ask, Event, Failure, Finished, Order, Resolver};
 use crate::telemetry::Counters;
 use crate::time::Time;
 use crate::upstream::{self, Target};
@@ -275,19 +275,18 @@ impl Shard {
         }
         self.counters.cache_misses += 1;
         let waiter = Waiter { client: *client, asker, question: query.question.into() };
-        let name = self.name.as_wire();
-        let taken = match self.resolver.find(hash, name, key) {
+        let Shard { images, name, cache, resolver, queue, counters, .. } = self;
+        let taken = match resolver.find(hash, name.as_wire(), key) {
             Some(question) => {
-                self.counters.coalesced += 1;
-                self.resolver.join(question, waiter)
+                counters.coalesced += 1;
+                resolver.join(question, waiter)
             }
             None => {
-                let (candidates, timeout) = self.images.servers(&self.name, query.qtype);
-                let queue = &mut self.queue;
-                let ask = Ask { hash, name, key, waiter };
-                self.resolver.begin(now, ask, candidates, timeout, &mut self.counters, &mut |order| {
-                    queue.push_back(Queued::Order(order));
-                })
+                let (candidates, timeout) = images.servers(name, query.qtype);
+                let orders = &mut |order| queue.push_back(Queued::Order(order));
+                let mut event = Event { now, settings: cache.settings(), counters, orders };
+                let ask = Ask { hash, name: name.as_wire(), key, waiter };
+                resolver.begin(&mut event, ask, candidates, timeout)
             }
         };
         match taken {
@@ -305,62 +304,52 @@ impl Shard {
 
     /// A datagram came from `server` on upstream socket `socket`.
     pub fn on_reply_udp(&mut self, now: Time, socket: u8, server: SocketAddr, message: &[u8]) {
-        let Shard { resolver, cache, counters, queue, .. } = self;
-        let orders = &mut |order| queue.push_back(Queued::Order(order));
-        let finished = resolver.on_reply_udp(now, socket, server, message, cache.settings(), counters, orders);
-        self.finish(now, finished);
+        self.on_event(now, |resolver, event| resolver.on_reply_udp(event, socket, server, message));
     }
 
     /// The reply of a TCP exchange came, without its length prefix.
     pub fn on_reply_tcp(&mut self, now: Time, exchange: u64, message: &[u8]) {
-        let Shard { resolver, cache, counters, queue, .. } = self;
-        let orders = &mut |order| queue.push_back(Queued::Order(order));
-        let finished = resolver.on_reply_tcp(now, exchange, message, cache.settings(), counters, orders);
-        self.finish(now, finished);
+        self.on_event(now, |resolver, event| resolver.on_reply_tcp(event, exchange, message));
     }
 
     /// The query of an [`Action::AskUdp`] could not be sent from `socket`: the next server is asked at once. `id` is the
     /// query's, in its first two octets.
     pub fn on_failure_udp(&mut self, now: Time, socket: u8, id: u16) {
-        let Shard { resolver, counters, queue, .. } = self;
-        let orders = &mut |order| queue.push_back(Queued::Order(order));
-        let finished = resolver.on_failure_udp(now, socket, id, counters, orders);
-        self.finish(now, finished);
+        self.on_event(now, |resolver, event| resolver.on_failure_udp(event, socket, id));
     }
 
     /// A TCP exchange failed: not connected, reset, closed without a reply.
     pub fn on_failure_tcp(&mut self, now: Time, exchange: u64) {
-        let Shard { resolver, counters, queue, .. } = self;
-        let orders = &mut |order| queue.push_back(Queued::Order(order));
-        let finished = resolver.on_failure_tcp(now, exchange, counters, orders);
-        self.finish(now, finished);
+        self.on_event(now, |resolver, event| resolver.on_failure_tcp(event, exchange));
     }
 
     /// Time has come to [`Shard::deadline`], or passed it.
     pub fn on_deadline(&mut self, now: Time) {
-        loop {
-            let Shard { resolver, counters, queue, .. } = self;
-            let finished = resolver.expire(now, counters, &mut |order| queue.push_back(Queued::Order(order)));
-            if finished.is_none() {
-                return;
-            }
-            self.finish(now, finished);
+        while self.on_event(now, Resolver::expire) {}
+    }
+
+    /// Hands an event to the questions in flight. Returns whether one of them came to its end: then its answer is kept,
+    /// and given to everybody who waits.
+    fn on_event(
+        &mut self,
+        now: Time,
+        handle: impl FnOnce(&mut Resolver<Waiter>, &mut Event<'_>) -> Option<Finished<Waiter>>,
+    ) -> bool {
+        let Shard { resolver, cache, counters, queue, .. } = self;
+        let orders = &mut |order| queue.push_back(Queued::Order(order));
+        let mut event = Event { now, settings: cache.settings(), counters, orders };
+        let Some(Finished { hash, name, key, waiters, result }) = handle(resolver, &mut event) else { return false };
+        match &result {
+            Ok(answer) => cache.insert(now, hash, &name, key, answer, counters),
+            Err(_) => counters.resolves_failed += waiters.len() as u64,
         }
+        queue.extend(waiters.into_iter().map(|waiter| Queued::Reply { waiter, result: result.clone() }));
+        true
     }
 
     /// The next moment at which [`Shard::on_deadline`] has something to do.
     pub fn deadline(&self) -> Option<Time> {
         self.resolver.deadline()
-    }
-
-    /// Keeps the answer of a question that came to its end, and gives it to everybody who waits.
-    fn finish(&mut self, now: Time, finished: Option<Finished<Waiter>>) {
-        let Some(Finished { hash, name, key, waiters, result }) = finished else { return };
-        match &result {
-            Ok(answer) => self.cache.insert(now, hash, &name, key, answer, &mut self.counters),
-            Err(_) => self.counters.resolves_failed += waiters.len() as u64,
-        }
-        self.queue.extend(waiters.into_iter().map(|waiter| Queued::Reply { waiter, result: result.clone() }));
     }
 
     /// The next thing for the rim to do. `buffer` must hold [`MESSAGE_OCTETS_MAX`] octets.

@@ -112,6 +112,18 @@ pub enum Order {
     EndTcp(u64),
 }
 
+/// What every call comes with.
+pub struct Event<'e> {
+    /// When it happens.
+    pub now: Time,
+    /// How answers are to be kept.
+    pub settings: &'e CacheSettings,
+    /// Where to count.
+    pub counters: &'e mut Counters,
+    /// Who hears what is to be done.
+    pub orders: &'e mut dyn FnMut(Order),
+}
+
 /// Where a query goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
@@ -227,12 +239,10 @@ impl<W> Resolver<W> {
     /// Begins a question: the first of `candidates` is asked, which must not be empty.
     pub fn begin(
         &mut self,
-        now: Time,
+        event: &mut Event<'_>,
         ask: Ask<'_, W>,
         candidates: SmallVec<[Candidate; 4]>,
         timeout: Duration,
-        counters: &mut Counters,
-        orders: &mut impl FnMut(Order),
     ) -> Result<(), Refused> {
         assert!(!candidates.is_empty() && candidates.len() <= u8::MAX.into());
         if self.questions.len() >= self.bounds.resolves {
@@ -253,7 +263,7 @@ impl<W> Resolver<W> {
             error_came: false,
             next: 0,
             attempts: SmallVec::new(),
-            deadline: Timers::floor(now + timeout),
+            deadline: Timers::floor(event.now + timeout),
             patience: timeout / 4,
             waiters,
         };
@@ -266,7 +276,7 @@ impl<W> Resolver<W> {
         self.questions.insert_unique(ask.hash, slot, |&slot| {
             slots[slot as usize].resolve.as_ref().expect("questions in the table are in flight").hash
         });
-        self.ask_next(now, slot, counters, orders).expect("a new question has somebody left to ask");
+        self.ask_next(event, slot).expect("a new question has somebody left to ask");
         Ok(())
     }
 
@@ -298,42 +308,30 @@ impl<W> Resolver<W> {
     }
 
     /// A datagram came from `server` on `socket`.
-    #[allow(clippy::too_many_arguments, reason = "each is one fact of the event")]
     pub fn on_reply_udp(
         &mut self,
-        now: Time,
+        event: &mut Event<'_>,
         socket: u8,
         server: SocketAddr,
         message: &[u8],
-        settings: &CacheSettings,
-        counters: &mut Counters,
-        orders: &mut impl FnMut(Order),
     ) -> Option<Finished<W>> {
         let Some(header) = Header::parse(message) else {
-            counters.upstream_malformed += 1;
+            event.counters.upstream_malformed += 1;
             return None;
         };
         let expected =
             self.flight(socket, header.id).filter(|flight| self.server_of(flight.slot, flight.attempt) == Some(server));
         let Some(flight) = expected else {
-            counters.upstream_unexpected += 1;
+            event.counters.upstream_unexpected += 1;
             return None;
         };
-        self.on_message(now, flight.slot, flight.attempt, header, message, settings, counters, orders)
+        self.on_message(event, flight.slot, flight.attempt, header, message)
     }
 
     /// The reply of a TCP exchange came.
-    pub fn on_reply_tcp(
-        &mut self,
-        now: Time,
-        exchange: u64,
-        message: &[u8],
-        settings: &CacheSettings,
-        counters: &mut Counters,
-        orders: &mut impl FnMut(Order),
-    ) -> Option<Finished<W>> {
+    pub fn on_reply_tcp(&mut self, event: &mut Event<'_>, exchange: u64, message: &[u8]) -> Option<Finished<W>> {
         let Some((slot, attempt)) = self.open_exchange(exchange) else {
-            counters.upstream_unexpected += 1;
+            event.counters.upstream_unexpected += 1;
             return None;
         };
         let id = match self.attempt(slot, attempt).over {
@@ -341,43 +339,30 @@ impl<W> Resolver<W> {
         };
         match Header::parse(message) {
             Some(header) if header.id == id => {
-                let taken = self.on_message(now, slot, attempt, header, message, settings, counters, orders);
+                let taken = self.on_message(event, slot, attempt, header, message);
                 // The connection brought what it had to bring; where that was of no use, the next server is asked.
                 if taken.is_some() || self.open_exchange(exchange).is_none() {
                     return taken;
                 }
             }
-            Some(_) => counters.upstream_unexpected += 1,
-            None => counters.upstream_malformed += 1,
+            Some(_) => event.counters.upstream_unexpected += 1,
+            None => event.counters.upstream_malformed += 1,
         }
-        self.give_up_server(now, slot, attempt, counters, orders)
+        self.give_up_server(event, slot, attempt)
     }
 
     /// A query could not be sent from `socket`.
-    pub fn on_failure_udp(
-        &mut self,
-        now: Time,
-        socket: u8,
-        id: u16,
-        counters: &mut Counters,
-        orders: &mut impl FnMut(Order),
-    ) -> Option<Finished<W>> {
+    pub fn on_failure_udp(&mut self, event: &mut Event<'_>, socket: u8, id: u16) -> Option<Finished<W>> {
         let Flight { slot, attempt, .. } = self.flight(socket, id)?;
-        counters.upstream_failures += 1;
-        self.give_up_server(now, slot, attempt, counters, orders)
+        event.counters.upstream_failures += 1;
+        self.give_up_server(event, slot, attempt)
     }
 
     /// A TCP exchange failed.
-    pub fn on_failure_tcp(
-        &mut self,
-        now: Time,
-        exchange: u64,
-        counters: &mut Counters,
-        orders: &mut impl FnMut(Order),
-    ) -> Option<Finished<W>> {
+    pub fn on_failure_tcp(&mut self, event: &mut Event<'_>, exchange: u64) -> Option<Finished<W>> {
         let (slot, attempt) = self.open_exchange(exchange)?;
-        counters.upstream_failures += 1;
-        self.give_up_server(now, slot, attempt, counters, orders)
+        event.counters.upstream_failures += 1;
+        self.give_up_server(event, slot, attempt)
     }
 
     /// The next moment at which [`Resolver::expire`] may have something to do.
@@ -386,112 +371,90 @@ impl<W> Resolver<W> {
     }
 
     /// Looks at one question whose time has come: asks on, or ends it. Call it until it returns `None`.
-    pub fn expire(
-        &mut self,
-        now: Time,
-        counters: &mut Counters,
-        orders: &mut impl FnMut(Order),
-    ) -> Option<Finished<W>> {
-        while let Some(slot) = self.timers.expired(now) {
+    pub fn expire(&mut self, event: &mut Event<'_>) -> Option<Finished<W>> {
+        while let Some(slot) = self.timers.expired(event.now) {
             let resolve = self.slots[slot as usize].resolve.as_ref().expect("only questions in flight have a timer");
-            counters.upstream_timeouts += 1;
-            if now >= resolve.deadline {
+            event.counters.upstream_timeouts += 1;
+            if event.now >= resolve.deadline {
                 let failure = resolve.failure();
-                return Some(self.finish(slot, Err(failure), orders));
+                return Some(self.finish(event, slot, Err(failure)));
             }
-            if let Err(failure) = self.ask_next(now, slot, counters, orders) {
-                return Some(self.finish(slot, Err(failure), orders));
+            if let Err(failure) = self.ask_next(event, slot) {
+                return Some(self.finish(event, slot, Err(failure)));
             }
         }
         None
     }
 
     /// A message came for an open attempt, from the right server under the right id.
-    #[allow(clippy::too_many_arguments, reason = "each is one fact of the event")]
     fn on_message(
         &mut self,
-        now: Time,
+        event: &mut Event<'_>,
         slot: u32,
         attempt: u8,
         header: Header,
         message: &[u8],
-        settings: &CacheSettings,
-        counters: &mut Counters,
-        orders: &mut impl FnMut(Order),
     ) -> Option<Finished<W>> {
         let resolve = self.slots[slot as usize].resolve.as_ref().expect("an open attempt has a question");
         let question = resolve.name.len() + 4;
         let error = !is_answer(header.flags & flags::RCODE);
         if !header.has(flags::QR) || header.opcode() != 0 {
-            counters.upstream_malformed += 1;
+            event.counters.upstream_malformed += 1;
             return None;
         }
         // Servers that could not read our query say so without a question.
         let without_question = error && header.counts[0] == 0 && message.len() == HEADER_OCTETS;
         if !without_question && !resolve.is_question(header, message) {
-            counters.upstream_mismatched += 1;
+            event.counters.upstream_mismatched += 1;
             return None;
         }
         if error {
-            return self.on_error(now, slot, attempt, counters, orders);
+            return self.on_error(event, slot, attempt);
         }
         let over_udp = matches!(resolve.attempts[usize::from(attempt)].over, Over::Udp { .. });
         match (header.has(flags::TC), over_udp) {
             (false, _) => {}
-            (true, true) => return self.ask_over_tcp(now, slot, attempt, counters, orders),
+            (true, true) => return self.ask_over_tcp(event, slot, attempt),
             // Cut short where nothing needs to be: such an answer is not whole, and there is no other way to ask.
             (true, false) => {
-                counters.upstream_malformed += 1;
+                event.counters.upstream_malformed += 1;
                 return None;
             }
         }
         let kind = resolve.candidates[usize::from(resolve.attempts[usize::from(attempt)].candidate)].kind;
-        match Answer::parse(message, question, settings, kind == Kind::Authoritative) {
-            Ok(answer) if !is_answer(answer.rcode()) => self.on_error(now, slot, attempt, counters, orders),
+        match Answer::parse(message, question, event.settings, kind == Kind::Authoritative) {
+            Ok(answer) if !is_answer(answer.rcode()) => self.on_error(event, slot, attempt),
             Ok(answer) => {
                 self.close(slot, attempt);
-                Some(self.finish(slot, Ok(answer), orders))
+                Some(self.finish(event, slot, Ok(answer)))
             }
             Err(_) => {
-                counters.upstream_malformed += 1;
+                event.counters.upstream_malformed += 1;
                 None
             }
         }
     }
 
     /// The server answered with an error: SERVFAIL, REFUSED and the like say nothing of the name.
-    fn on_error(
-        &mut self,
-        now: Time,
-        slot: u32,
-        attempt: u8,
-        counters: &mut Counters,
-        orders: &mut impl FnMut(Order),
-    ) -> Option<Finished<W>> {
-        counters.upstream_errors += 1;
+    fn on_error(&mut self, event: &mut Event<'_>, slot: u32, attempt: u8) -> Option<Finished<W>> {
+        event.counters.upstream_errors += 1;
         self.slots[slot as usize].resolve.as_mut().expect("an open attempt has a question").error_came = true;
-        self.give_up_server(now, slot, attempt, counters, orders)
+        self.give_up_server(event, slot, attempt)
     }
 
     /// Asks the next server that did not fail, and sets the timer. Nothing is asked once [`ATTEMPTS_MAX`] is reached:
     /// what is open may still answer. Fails when nothing is open and nobody is left to ask.
-    fn ask_next(
-        &mut self,
-        now: Time,
-        slot: u32,
-        counters: &mut Counters,
-        orders: &mut impl FnMut(Order),
-    ) -> Result<(), Failure> {
+    fn ask_next(&mut self, event: &mut Event<'_>, slot: u32) -> Result<(), Failure> {
         let resolve = self.slots[slot as usize].resolve.as_mut().expect("the caller has a question");
         let count = resolve.candidates.len();
         let usable = (0..count).map(|i| (resolve.next + i) % count).find(|&i| resolve.failed & failed_bit(i) == 0);
-        let wake = (now + resolve.patience).min(resolve.deadline);
+        let wake = (event.now + resolve.patience).min(resolve.deadline);
         match usable {
             Some(candidate) if resolve.attempts.len() < ATTEMPTS_MAX => {
                 resolve.next = candidate + 1;
                 match resolve.candidates[candidate].server.protocol {
-                    Protocol::Udp => self.attempt_udp(slot, candidate as u8, counters, orders),
-                    Protocol::Tcp => self.attempt_tcp(slot, candidate as u8, counters, orders),
+                    Protocol::Udp => self.attempt_udp(event, slot, candidate as u8),
+                    Protocol::Tcp => self.attempt_tcp(event, slot, candidate as u8),
                 }
             }
             _ if resolve.attempts.iter().any(|attempt| attempt.open) => {}
@@ -501,49 +464,42 @@ impl<W> Resolver<W> {
         Ok(())
     }
 
-    fn attempt_udp(&mut self, slot: u32, candidate: u8, counters: &mut Counters, orders: &mut impl FnMut(Order)) {
+    fn attempt_udp(&mut self, event: &mut Event<'_>, slot: u32, candidate: u8) {
         for _ in 0..ID_TRIES_MAX {
             let random = self.random.next_u64();
             let socket = ((random >> 32) % u64::from(self.bounds.udp_ports)) as u8;
             let id = random as u16;
             if self.flight(socket, id).is_none() {
                 let hash = flight_hash(&self.hash_key, socket, id);
-                let attempt = self.push_attempt(slot, candidate, Over::Udp { socket, id }, orders);
+                let attempt = self.push_attempt(event, slot, candidate, Over::Udp { socket, id });
                 let hash_key = self.hash_key;
                 self.flights.insert_unique(hash, Flight { socket, id, attempt, slot }, |flight| {
                     flight_hash(&hash_key, flight.socket, flight.id)
                 });
-                counters.upstream_udp += 1;
+                event.counters.upstream_udp += 1;
                 return;
             }
         }
-        counters.upstream_ids_exhausted += 1;
+        event.counters.upstream_ids_exhausted += 1;
     }
 
-    fn attempt_tcp(&mut self, slot: u32, candidate: u8, counters: &mut Counters, orders: &mut impl FnMut(Order)) {
+    fn attempt_tcp(&mut self, event: &mut Event<'_>, slot: u32, candidate: u8) {
         let id = self.random.next_u64() as u16;
-        self.push_attempt(slot, candidate, Over::Tcp { id }, orders);
-        counters.upstream_tcp += 1;
+        self.push_attempt(event, slot, candidate, Over::Tcp { id });
+        event.counters.upstream_tcp += 1;
     }
 
-    fn push_attempt(&mut self, slot: u32, candidate: u8, over: Over, orders: &mut impl FnMut(Order)) -> u8 {
+    fn push_attempt(&mut self, event: &mut Event<'_>, slot: u32, candidate: u8, over: Over) -> u8 {
         let Slot { generation, resolve } = &mut self.slots[slot as usize];
         let resolve = resolve.as_mut().expect("the caller has a question");
         let attempt = resolve.attempts.len() as u8;
         resolve.attempts.push(Attempt { candidate, open: true, over });
-        orders(Order::Ask(Asking { slot, generation: *generation, attempt }));
+        (event.orders)(Order::Ask(Asking { slot, generation: *generation, attempt }));
         attempt
     }
 
     /// The reply was cut short: the same server is asked over TCP (RFC 7766 §5).
-    fn ask_over_tcp(
-        &mut self,
-        now: Time,
-        slot: u32,
-        attempt: u8,
-        counters: &mut Counters,
-        orders: &mut impl FnMut(Order),
-    ) -> Option<Finished<W>> {
+    fn ask_over_tcp(&mut self, event: &mut Event<'_>, slot: u32, attempt: u8) -> Option<Finished<W>> {
         let candidate = self.attempt(slot, attempt).candidate;
         self.close(slot, attempt);
         let resolve = self.slots[slot as usize].resolve.as_ref().expect("an open attempt has a question");
@@ -554,42 +510,35 @@ impl<W> Resolver<W> {
             return None;
         }
         if resolve.attempts.len() == ATTEMPTS_MAX {
-            return self.give_up_server(now, slot, attempt, counters, orders);
+            return self.give_up_server(event, slot, attempt);
         }
-        let wake = (now + resolve.patience).min(resolve.deadline);
-        self.attempt_tcp(slot, candidate, counters, orders);
+        let wake = (event.now + resolve.patience).min(resolve.deadline);
+        self.attempt_tcp(event, slot, candidate);
         self.timers.set(slot, wake);
         None
     }
 
     /// The server of this attempt is of no use for this question, whichever attempt asked it: ask the next at once.
-    fn give_up_server(
-        &mut self,
-        now: Time,
-        slot: u32,
-        attempt: u8,
-        counters: &mut Counters,
-        orders: &mut impl FnMut(Order),
-    ) -> Option<Finished<W>> {
+    fn give_up_server(&mut self, event: &mut Event<'_>, slot: u32, attempt: u8) -> Option<Finished<W>> {
         let candidate = self.attempt(slot, attempt).candidate;
         self.close(slot, attempt);
         for other in 0..self.resolve(slot).attempts.len() as u8 {
             if self.attempt(slot, other).candidate == candidate {
-                self.end_attempt(slot, other, orders);
+                self.end_attempt(event, slot, other);
             }
         }
         let resolve = self.slots[slot as usize].resolve.as_mut().expect("the caller has a question");
         resolve.failed |= failed_bit(candidate.into());
-        match self.ask_next(now, slot, counters, orders) {
+        match self.ask_next(event, slot) {
             Ok(()) => None,
-            Err(failure) => Some(self.finish(slot, Err(failure), orders)),
+            Err(failure) => Some(self.finish(event, slot, Err(failure))),
         }
     }
 
     /// Ends a question: its attempts are closed, its slot is free.
-    fn finish(&mut self, slot: u32, result: Result<Answer, Failure>, orders: &mut impl FnMut(Order)) -> Finished<W> {
+    fn finish(&mut self, event: &mut Event<'_>, slot: u32, result: Result<Answer, Failure>) -> Finished<W> {
         for attempt in 0..self.resolve(slot).attempts.len() as u8 {
-            self.end_attempt(slot, attempt, orders);
+            self.end_attempt(event, slot, attempt);
         }
         self.timers.unset(slot);
         let hash = self.resolve(slot).hash;
@@ -603,10 +552,10 @@ impl<W> Resolver<W> {
     }
 
     /// Closes an attempt that is still open, and its connection.
-    fn end_attempt(&mut self, slot: u32, attempt: u8, orders: &mut impl FnMut(Order)) {
+    fn end_attempt(&mut self, event: &mut Event<'_>, slot: u32, attempt: u8) {
         let Attempt { open, over, .. } = self.attempt(slot, attempt);
         if open && matches!(over, Over::Tcp { .. }) {
-            orders(Order::EndTcp(exchange(slot, self.slots[slot as usize].generation, attempt)));
+            (event.orders)(Order::EndTcp(exchange(slot, self.slots[slot as usize].generation, attempt)));
         }
         self.close(slot, attempt);
     }

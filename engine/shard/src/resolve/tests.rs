@@ -31,14 +31,19 @@ impl Rig {
         }
     }
 
+    fn on<T>(&mut self, now: Time, handle: impl FnOnce(&mut Resolver<u32>, &mut Event<'_>) -> T) -> T {
+        let Rig { resolver, counters, orders } = self;
+        let orders = &mut |order| orders.push(order);
+        handle(resolver, &mut Event { now, settings: &SETTINGS, counters, orders })
+    }
+
     fn begin(&mut self, number: u32, servers: &[Protocol]) -> Result<(), Refused> {
         let candidates = (0..)
             .zip(servers)
             .map(|(i, &protocol)| Candidate { server: Server { protocol, address: address(i) }, kind: Kind::Resolver });
         let name = name(number);
         let ask = Ask { hash: number.into(), name: &name, key: KEY, waiter: number };
-        let orders = &mut |order| self.orders.push(order);
-        self.resolver.begin(Time::ZERO, ask, candidates.collect(), TIMEOUT, &mut self.counters, orders)
+        self.on(Time::ZERO, |resolver, event| resolver.begin(event, ask, candidates.collect(), TIMEOUT))
     }
 
     /// Where the only query ordered since the last call goes, and its id.
@@ -51,23 +56,23 @@ impl Rig {
     }
 
     fn reply_udp(&mut self, server: SocketAddr, message: &[u8]) -> Option<Finished<u32>> {
-        let orders = &mut |order| self.orders.push(order);
-        self.resolver.on_reply_udp(Time::ZERO, 0, server, message, &SETTINGS, &mut self.counters, orders)
+        self.on(Time::ZERO, |resolver, event| resolver.on_reply_udp(event, 0, server, message))
+    }
+
+    fn reply_tcp(&mut self, exchange: u64, message: &[u8]) -> Option<Finished<u32>> {
+        self.on(Time::ZERO, |resolver, event| resolver.on_reply_tcp(event, exchange, message))
     }
 
     fn fail_udp(&mut self, id: u16) -> Option<Finished<u32>> {
-        let orders = &mut |order| self.orders.push(order);
-        self.resolver.on_failure_udp(Time::ZERO, 0, id, &mut self.counters, orders)
+        self.on(Time::ZERO, |resolver, event| resolver.on_failure_udp(event, 0, id))
     }
 
     fn fail_tcp(&mut self, exchange: u64) -> Option<Finished<u32>> {
-        let orders = &mut |order| self.orders.push(order);
-        self.resolver.on_failure_tcp(Time::ZERO, exchange, &mut self.counters, orders)
+        self.on(Time::ZERO, |resolver, event| resolver.on_failure_tcp(event, exchange))
     }
 
     fn expire(&mut self, now: Time) -> Option<Finished<u32>> {
-        let orders = &mut |order| self.orders.push(order);
-        self.resolver.expire(now, &mut self.counters, orders)
+        self.on(now, Resolver::expire)
     }
 
     fn assert_nothing_is_left(&self) {
@@ -127,10 +132,7 @@ fn a_truncated_reply_over_tcp_is_no_answer() {
     let mut rig = Rig::new(10, 10);
     rig.begin(1, &[Protocol::Tcp]).unwrap();
     let (Route::Tcp(exchange), _, id) = rig.asked() else { panic!("a connection is due") };
-    let message = reply(1, id, flags::TC);
-    let orders = &mut |order| rig.orders.push(order);
-    let finished =
-        rig.resolver.on_reply_tcp(Time::ZERO, exchange, &message, &SETTINGS, &mut rig.counters, orders).unwrap();
+    let finished = rig.reply_tcp(exchange, &reply(1, id, flags::TC)).unwrap();
     assert_eq!(finished.result.unwrap_err(), Failure::Unreachable);
     assert_eq!(rig.counters.upstream_malformed, 1);
     rig.assert_nothing_is_left();

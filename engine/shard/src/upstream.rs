@@ -4,10 +4,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use hashbrown::HashTable;
 use smallvec::SmallVec;
 
 use crate::limits::ROUTE_POOLS_MAX;
+use crate::wire::index::NameIndex;
 use crate::wire::name::{HashKey, KeyedName, Name};
 
 /// What an upstream is to us.
@@ -76,8 +76,8 @@ pub enum Target {
 #[derive(Clone, Debug)]
 pub struct Routes {
     entries: Vec<(Name, Target)>,
-    /// Hash of the suffix and index among `entries`.
-    table: HashTable<(u64, u32)>,
+    /// Places in `entries` by suffix.
+    index: NameIndex,
     /// Bit i: there is a suffix of i labels.
     depths: u128,
 }
@@ -89,11 +89,11 @@ impl Routes {
         sorted.reverse();
         sorted.sort_by(|a, b| a.0.cmp(&b.0));
         sorted.dedup_by(|b, a| a.0 == b.0);
-        let mut routes = Routes { table: HashTable::with_capacity(sorted.len()), entries: sorted, depths: 0 };
+        let mut routes = Routes { index: NameIndex::new(sorted.len()), entries: sorted, depths: 0 };
         for (i, (suffix, _)) in routes.entries.iter().enumerate() {
             let name = KeyedName::new(key, suffix.as_wire()).expect("a name of ours is whole");
             routes.depths |= 1 << name.labels();
-            routes.table.insert_unique(name.name_hash(), (name.name_hash(), i as u32), |&(hash, _)| hash);
+            routes.index.insert(name.name_hash(), i as u32);
         }
         routes
     }
@@ -105,8 +105,8 @@ impl Routes {
         while depths != 0 {
             let depth = 127 - depths.leading_zeros() as usize;
             let suffix = name.suffix(depth);
-            let is_it = |&(_, i): &(u64, u32)| self.entries[i as usize].0.as_wire() == suffix;
-            if let Some(&(_, i)) = self.table.find(name.suffix_hash(depth), is_it) {
+            let is_it = |i| self.entries[i as usize].0.as_wire() == suffix;
+            if let Some(i) = self.index.find(name.suffix_hash(depth), is_it) {
                 return Some(&self.entries[i as usize].1);
             }
             depths &= !(1 << depth);

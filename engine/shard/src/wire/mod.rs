@@ -3,12 +3,14 @@
 //! | module | owns |
 //! |---|---|
 //! | [`name`] | names: folding, hashing, comparing, compression pointers read |
+//! | [`index`] | tables by the hash of a name |
 //! | [`message`] | header, question, records: read |
 //! | [`edns`] | the OPT record, its options, extended errors |
 //! | [`rdata`] | types, and where names stand in the data of a record |
 //! | [`writer`] | messages written, names compressed, cut at RRset boundaries |
 
 pub mod edns;
+pub mod index;
 pub mod message;
 pub mod name;
 pub mod rdata;

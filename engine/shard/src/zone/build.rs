@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::image::{Image, NO_COVER, NODE_OCTETS, RRSET_OCTETS, node_flags};
 use crate::limits::{RRSETS_A_NAME_MAX, TTL_SECONDS_MAX};
+use crate::wire::index::NameIndex;
 use crate::wire::name::{self, HashKey, KeyedName, Name};
 use crate::wire::rdata::{self, rtype};
 
@@ -398,19 +399,13 @@ impl<'a> Layout<'a> {
     }
 }
 
-/// The hash table over the nodes: at most two thirds full.
-fn index(key: &HashKey, nodes: &[u8], order: &[u32]) -> Vec<u64> {
-    let slots = (order.len() * 3 / 2 + 1).next_power_of_two();
-    let mut index = vec![0u64; slots];
+/// The table over the nodes.
+fn index(key: &HashKey, nodes: &[u8], order: &[u32]) -> NameIndex {
+    let mut index = NameIndex::new(order.len());
     let mut name = KeyedName::default();
     for &number in order {
         name.set(key, &nodes[number as usize * 4 + NODE_OCTETS..]).expect("names of our nodes are whole");
-        let hash = name.name_hash();
-        let mut slot = hash as usize & (slots - 1);
-        while index[slot] != 0 {
-            slot = (slot + 1) & (slots - 1);
-        }
-        index[slot] = hash >> 32 << 32 | u64::from(number + 1);
+        index.insert(name.name_hash(), number);
     }
     index
 }

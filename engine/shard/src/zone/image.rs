@@ -1,7 +1,7 @@
 //! A zone as flat memory: offsets, no pointers, nothing to follow but what a query needs.
 //!
 //! ```text
-//! index   power of two of 8-octet slots: upper half of the name's hash, node number + 1; linear probing
+//! index   node numbers by the hash of the name (NameIndex)
 //! nodes   one behind the other in canonical order (RFC 4034 §6.1), each beginning at a multiple of 4:
 //!           0  cover    u32  node number of the cut or DNAME owner at or above this one, or NO_COVER
 //!           4  flags    u8
@@ -24,6 +24,7 @@
 //! two of the node, where name, RRset and data lie side by side. All words are little-endian, so that an image could
 //! be mapped from a file.
 
+use crate::wire::index::NameIndex;
 use crate::wire::name::{HashKey, KeyedName, Name};
 use crate::wire::rdata::rtype;
 
@@ -51,7 +52,7 @@ pub(super) mod node_flags {
 pub struct Image {
     pub(super) key: HashKey,
     pub(super) apex: Name,
-    pub(super) index: Vec<u64>,
+    pub(super) index: NameIndex,
     pub(super) nodes: Vec<u8>,
     pub(super) order: Vec<u32>,
     pub(super) records: usize,
@@ -89,7 +90,7 @@ impl Image {
 
     /// Octets of memory that the image takes.
     pub fn octets(&self) -> usize {
-        size_of::<Image>() + self.index.len() * 8 + self.nodes.len() + self.order.len() * 4 + self.apex.as_wire().len()
+        size_of::<Image>() + self.index.octets() + self.nodes.len() + self.order.len() * 4 + self.apex.as_wire().len()
     }
 
     /// The node of the apex.
@@ -107,34 +108,17 @@ impl Image {
     /// The node of the suffix of `labels` labels of `name`.
     #[inline]
     pub fn node(&self, name: &KeyedName, labels: usize) -> Option<Node<'_>> {
-        self.probe(name.suffix_hash(labels), |found| found == name.suffix(labels))
+        let suffix = name.suffix(labels);
+        self.index
+            .find(name.suffix_hash(labels), |number| self.at(number).name() == suffix)
+            .map(|number| self.at(number))
     }
 
     /// The node of the wildcard just below the suffix of `labels` labels of `name`.
     #[inline]
     pub(super) fn wildcard(&self, name: &KeyedName, labels: usize) -> Option<Node<'_>> {
-        self.probe(name.wildcard_hash(&self.key, labels), |found| {
-            found.strip_prefix(b"\x01*").is_some_and(|parent| parent == name.suffix(labels))
-        })
-    }
-
-    #[inline]
-    fn probe(&self, hash: u64, is_it: impl Fn(&[u8]) -> bool) -> Option<Node<'_>> {
-        let mask = self.index.len() - 1;
-        let mut slot = hash as usize & mask;
-        loop {
-            let entry = self.index[slot];
-            if entry == 0 {
-                return None;
-            }
-            if (entry ^ hash) >> 32 == 0 {
-                let node = self.at(entry as u32 - 1);
-                if is_it(node.name()) {
-                    return Some(node);
-                }
-            }
-            slot = (slot + 1) & mask;
-        }
+        let is_it = |number| self.at(number).name().strip_prefix(b"\x01*") == Some(name.suffix(labels));
+        self.index.find(name.wildcard_hash(&self.key, labels), is_it).map(|number| self.at(number))
     }
 
     #[inline]

@@ -7,7 +7,7 @@ use super::edns::ReplyOpt;
 use super::message::{HEADER_OCTETS, Rcode, Section, flags};
 use super::name::{self, HashKey, KeyedName};
 use super::rdata;
-use crate::limits::{COMPRESSION_NAMES_MAX, NAME_OCTETS_MAX};
+use crate::limits::{COMPRESSION_NAMES_MAX, LABEL_OCTETS_MAX};
 
 /// Offsets from here on cannot be pointed to (RFC 1035 §4.1.4: 14 bits).
 const POINTER_END: usize = 0x4000;
@@ -309,12 +309,27 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// Whether the name at `offset` of what is written so far is `wire` (in lower case).
+/// Whether the name at `offset` of what is written so far is `wire`, but for case.
 fn stands_at(message: &[u8], offset: u16, wire: &[u8]) -> bool {
-    let mut out = [0; NAME_OCTETS_MAX];
-    match name::expand(message, usize::from(offset), &mut out) {
-        Some((length, _)) => name::same(&out[..length], wire),
-        None => false,
+    let mut at = usize::from(offset);
+    let mut rest = wire;
+    loop {
+        let octet = usize::from(message[at]);
+        if octet > LABEL_OCTETS_MAX {
+            let target = (octet & 0x3f) << 8 | usize::from(message[at + 1]);
+            assert!(target < at, "pointers of ours lead back");
+            at = target;
+            continue;
+        }
+        let (label, tail) = match rest.split_at_checked(octet + 1) {
+            Some((label, tail)) if name::same(&message[at..at + octet + 1], label) => (label, tail),
+            _ => return false,
+        };
+        if tail.is_empty() {
+            return true;
+        }
+        at += label.len();
+        rest = tail;
     }
 }
 
@@ -323,6 +338,7 @@ mod tests {
     use super::super::message::{Header, records};
     use super::super::rdata::rtype;
     use super::*;
+    use crate::limits::NAME_OCTETS_MAX;
 
     const QUESTION: &[u8] = b"\x03wWw\x07exaMple\x04test\0\0\x01\0\x01";
 

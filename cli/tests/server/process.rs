@@ -167,6 +167,40 @@ fn where_io_uring_is_forbidden_one_line_says_so() {
     }
 }
 
+/// Without the capability that a limit or a port needs, as an ordinary user has it.
+fn without(capabilities: &str, before: &str) -> Option<Command> {
+    let has_rights = fs::read_to_string("/proc/self/status").is_ok_and(|status| status.contains("\nUid:\t0\t0\t"));
+    let setpriv = needed("setpriv", "util-linux")?;
+    if !has_rights {
+        skipped("only root can give capabilities up one by one");
+        return None;
+    }
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("{before} exec timeout 20 \"$@\""), "sh"]).arg(setpriv);
+    command.arg(format!("--bounding-set={capabilities}")).arg(program()).args(["serve", "-c"]);
+    Some(command)
+}
+
+#[test]
+fn where_memory_cannot_be_locked_one_line_says_so() {
+    let Some(command) = without("-sys_resource,-ipc_lock", "ulimit -l 64;") else { return };
+    let (status, told) = refused(command, LISTEN);
+    assert_eq!((status, told.lines().count()), (Some(3), 1), "{told}");
+    assert!(told.contains("RLIMIT_MEMLOCK") && told.contains("64 KiB") && told.contains("LimitMEMLOCK"), "{told}");
+}
+
+#[test]
+fn where_a_port_is_not_permitted_one_line_says_so() {
+    let first = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").expect("a number of the kernel's");
+    if first.trim().parse::<u16>().expect("a port") <= 1 {
+        return skipped("every port is for everybody here (net.ipv4.ip_unprivileged_port_start)");
+    }
+    let Some(command) = without("-net_bind_service", "") else { return };
+    let (status, told) = refused(command, "[[listen]]\naddress = \"127.0.0.1:1\"\n");
+    assert_eq!((status, told.lines().count()), (Some(3), 1), "{told}");
+    assert!(told.contains("127.0.0.1:1:") && told.contains("CAP_NET_BIND_SERVICE"), "{told}");
+}
+
 /// The system calls in the files that strace has written for a command.
 fn calls(traces: &Path, command: &str) -> BTreeSet<String> {
     let entries = fs::read_dir(traces).expect("a folder").map(|trace| trace.expect("an entry"));

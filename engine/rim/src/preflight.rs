@@ -102,7 +102,7 @@ fn why_no_ring(error: &io::Error, disabled: &str, filtered: bool) -> String {
              io_uring_enter and io_uring_register"
             .to_owned(),
         (Some(libc::ENOSYS), _) => {
-            "this kernel has no io_uring: Linux 5.6 or later with CONFIG_IO_URING is needed".to_owned()
+            "this kernel has no io_uring: Linux 5.8 or later with CONFIG_IO_URING is needed".to_owned()
         }
         (Some(libc::EPERM | libc::EACCES), _) => "io_uring is forbidden by a security policy of this machine \
              (SELinux, AppArmor or alike): allow io_uring_setup for this process"

@@ -220,10 +220,12 @@ impl Answer {
 struct TtlReader<'a> {
     settings: &'a CacheSettings,
     message: &'a [u8],
-    /// Of the question: an SOA above it makes an answer negative.
+    /// Where each TTL stands, and what it is to be.
     ttls: Vec<(u16, u32)>,
     least: u32,
+    /// The answer section is not empty.
     answers: bool,
+    /// How long the SOA of the authority section lets a negative answer be kept.
     soa: Option<u32>,
 }
 

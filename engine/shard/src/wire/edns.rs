@@ -51,8 +51,7 @@ pub const KEEPALIVE: u16 = 11;
 pub const EXTENDED_ERROR: u16 = 15;
 
 impl<'a> Edns<'a> {
-    /// From the fixed fields and the data of an OPT record: `fixed` are the eight octets class and TTL stand in
-    /// behind the type, i.e. class, TTL. `None` when the options are malformed.
+    /// From the class, the TTL and the data of an OPT record (RFC 6891 §6.1.2). `None` when the options are malformed.
     pub fn parse(class: u16, ttl: u32, options: &'a [u8]) -> Option<Edns<'a>> {
         let mut rest = options;
         while !rest.is_empty() {

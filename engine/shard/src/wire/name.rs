@@ -4,6 +4,7 @@
 //! Names are wire octets everywhere. ASCII letters of a whole name may be folded without looking at label lengths:
 //! a length is at most 63 and the letter `A` is 65.
 
+use core::cmp::Ordering;
 use core::fmt;
 use core::ops::Range;
 use core::str::FromStr;
@@ -359,6 +360,36 @@ pub fn labels(wire: &[u8]) -> impl Iterator<Item = &[u8]> {
         rest = tail;
         (!label.is_empty()).then_some(label)
     })
+}
+
+/// The canonical order of two well-formed names in lower case: label by label from the right (RFC 4034 §6.1).
+pub fn canonical_order(a: &[u8], b: &[u8]) -> Ordering {
+    let (a_starts, a_labels) = label_starts(a);
+    let (b_starts, b_labels) = label_starts(b);
+    for i in 1..=a_labels.min(b_labels) {
+        let label = |wire: &[u8], start: u8| {
+            let start = usize::from(start);
+            start + 1..start + 1 + usize::from(wire[start])
+        };
+        let (a_label, b_label) = (label(a, a_starts[a_labels - i]), label(b, b_starts[b_labels - i]));
+        match a[a_label].cmp(&b[b_label]) {
+            Ordering::Equal => {}
+            unequal => return unequal,
+        }
+    }
+    a_labels.cmp(&b_labels)
+}
+
+/// Where the labels of a well-formed name begin, and how many there are.
+fn label_starts(wire: &[u8]) -> ([u8; LABELS_MAX], usize) {
+    let mut starts = [0; LABELS_MAX];
+    let (mut at, mut labels) = (0, 0);
+    while wire[at] != 0 {
+        starts[labels] = at as u8;
+        at += usize::from(wire[at]) + 1;
+        labels += 1;
+    }
+    (starts, labels)
 }
 
 /// Why a text is no name.

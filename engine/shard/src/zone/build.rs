@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::image::{Image, NO_COVER, NODE_OCTETS, RRSET_OCTETS, node_flags};
+use super::image::{Denial, Image, Link, NO_COVER, Nsec3Parameters, RRSET_OCTETS, node_flags};
+use super::nsec3;
 use crate::limits::{RRSETS_A_NAME_MAX, TTL_SECONDS_MAX};
 use crate::wire::index::NameIndex;
 use crate::wire::name::{self, HashKey, KeyedName, Name};
@@ -88,12 +89,9 @@ impl Builder {
         entries.sort_unstable_by(|a, b| view.order(a).cmp(&view.order(b)));
         entries.dedup_by(|b, a| view.order(a) == view.order(b));
         let mut layout = Layout::new(&apex, &view);
-        let mut at = 0;
-        while at < entries.len() {
-            let owner = view.key(&entries[at]);
-            let end = at + entries[at..].iter().take_while(|entry| view.key(entry) == owner).count();
-            layout.owner(&entries[at..end]);
-            at = end;
+        layout.denial = layout.find_denial(&entries);
+        for of_owner in entries.chunk_by(|a, b| view.key(a) == view.key(b)) {
+            layout.owner(of_owner);
         }
         layout.finish(apex, key, entries.len())
     }
@@ -204,6 +202,10 @@ struct Layout<'a> {
     wire: Vec<u8>,
     nodes: Vec<u8>,
     order: Vec<u32>,
+    chain: Vec<Link>,
+    denial: Denial,
+    /// For the name of the wildcard below a node.
+    wildcard: Vec<u8>,
     faults: Faults,
     soa: Option<(u32, [u8; 20])>,
 }
@@ -219,9 +221,28 @@ impl<'a> Layout<'a> {
             wire: Vec::new(),
             nodes: Vec::new(),
             order: Vec::new(),
+            chain: Vec::new(),
+            denial: Denial::None,
+            wildcard: Vec::new(),
             faults: Vec::new(),
             soa: None,
         }
+    }
+
+    /// How the zone denies: by NSEC3 where the apex has an NSEC3PARAM that may be used (RFC 5155 §4.1.2: no flags) and
+    /// there are records of it, else by NSEC where the apex has one.
+    fn find_denial(&self, entries: &[Entry]) -> Denial {
+        let at_apex = || entries.iter().take_while(|entry| self.view.key(entry) == self.apex_key);
+        let is = |rtype: u16| move |entry: &&Entry| entry.set == rtype && !entry.is_signature;
+        for entry in at_apex().filter(is(rtype::NSEC3PARAM)) {
+            let data = self.view.data(entry);
+            if let Some(parameters) = Nsec3Parameters::read(data).filter(|_| data[1] == 0)
+                && entries.iter().filter(is(rtype::NSEC3)).any(|entry| parameters.are_those_of(self.view.data(entry)))
+            {
+                return Denial::Nsec3(parameters);
+            }
+        }
+        if at_apex().any(|entry| is(rtype::NSEC)(&entry)) { Denial::Nsec } else { Denial::None }
     }
 
     fn fault(&mut self, place: Place, message: String) {
@@ -230,9 +251,26 @@ impl<'a> Layout<'a> {
         }
     }
 
-    /// Lays out one owner name and the empty non-terminals above it.
+    /// Lays out one owner name. NSEC3 records stand apart from what else may be there.
     fn owner(&mut self, entries: &[Entry]) {
         let key = self.view.key(&entries[0]);
+        let hash = key[self.apex_key.len()..].strip_suffix(&[0]).and_then(nsec3::of_label);
+        let begin = entries.partition_point(|entry| entry.set < rtype::NSEC3);
+        let end = entries.partition_point(|entry| entry.set <= rtype::NSEC3);
+        match hash {
+            Some(hash) if begin < end => {
+                self.link(key, &hash, &entries[begin..end]);
+                let others = [&entries[..begin], &entries[end..]].concat();
+                if !others.is_empty() {
+                    self.name(key, &others);
+                }
+            }
+            _ => self.name(key, entries),
+        }
+    }
+
+    /// Lays out an owner name and the empty non-terminals above it.
+    fn name(&mut self, key: &'a [u8], entries: &[Entry]) {
         let is_apex = key.len() == self.apex_key.len();
         while self.path.last().is_some_and(|above| !key.starts_with(above.key)) {
             self.path.pop();
@@ -256,10 +294,7 @@ impl<'a> Layout<'a> {
         let mut wire = std::mem::take(&mut self.wire);
         name_of_sort_key(key, &mut wire);
         let is_apex = key.len() == self.apex_key.len();
-        let at = self.nodes.len().next_multiple_of(4);
-        let Some(number) = u32::try_from(at / 4).ok().filter(|&number| number < NO_COVER) else {
-            return self.fault(Place::default(), "the zone is larger than 16 GiB".into());
-        };
+        let Some(number) = self.next_number() else { return };
         let has = |set: u16| entries.iter().any(|entry| entry.set == set && !entry.is_signature);
         let is_cut = !is_apex && has(rtype::NS);
         let mut flags = 0;
@@ -279,32 +314,98 @@ impl<'a> Layout<'a> {
         {
             self.nodes[parent.number as usize * 4 + 4] |= node_flags::WILDCARD_BELOW;
         }
-        self.nodes.resize(at, 0);
-        self.nodes.extend(covered_by.unwrap_or(NO_COVER).to_le_bytes());
-        self.nodes.extend([flags, 0, wire.len() as u8, name::labels(&wire).count() as u8]);
-        self.nodes.extend(&wire);
-        let sets = self.rrsets(&wire, entries);
-        self.nodes[at + 5] = sets;
+        let hashes = match &self.denial {
+            Denial::Nsec3(parameters) if above.is_none() => {
+                let own = parameters.hash(&wire);
+                // No name below one of 254 octets or more can be asked for, and none is denied.
+                self.wildcard.clear();
+                self.wildcard.extend(b"\x01*");
+                self.wildcard.extend(&wire);
+                Some((own, parameters.hash(&self.wildcard)))
+            }
+            _ => None,
+        };
+        self.lay_out(number, covered_by, flags, hashes, &wire, entries);
         self.order.push(number);
         self.check_owner(&wire, is_apex, entries);
         self.path.push(Above { key, number, covered_by });
         self.wire = wire;
     }
 
-    /// Lays out the RRsets of an owner. Returns their number.
+    /// Lays out an NSEC3 owner.
+    fn link(&mut self, key: &[u8], hash: &[u8; nsec3::HASH_OCTETS], entries: &[Entry]) {
+        let mut wire = std::mem::take(&mut self.wire);
+        name_of_sort_key(key, &mut wire);
+        let Some(number) = self.next_number() else { return };
+        let in_use = match &self.denial {
+            Denial::Nsec3(parameters) => {
+                entries.iter().all(|entry| entry.is_signature || parameters.are_those_of(self.view.data(entry)))
+            }
+            _ => false,
+        };
+        let flags = if in_use { 0 } else { node_flags::OTHER_CHAIN };
+        let prefix = nsec3::prefix(hash);
+        self.lay_out(number, None, flags, Some((prefix, prefix)), &wire, entries);
+        self.chain.push(Link { prefix: (prefix >> 32) as u32, number });
+        self.wire = wire;
+    }
+
+    /// The number of the node that is laid out next.
+    fn next_number(&mut self) -> Option<u32> {
+        let number = u32::try_from(self.nodes.len().div_ceil(4)).ok().filter(|&number| number < NO_COVER);
+        if number.is_none() {
+            self.fault(Place::default(), "the zone is larger than 16 GiB".into());
+        }
+        number
+    }
+
+    /// Writes a node.
+    fn lay_out(
+        &mut self,
+        number: u32,
+        cover: Option<u32>,
+        flags: u8,
+        hashes: Option<(u64, u64)>,
+        wire: &[u8],
+        entries: &[Entry],
+    ) {
+        let at = number as usize * 4;
+        self.nodes.resize(at, 0);
+        self.nodes.extend(cover.unwrap_or(NO_COVER).to_le_bytes());
+        let flags = if hashes.is_some() { flags | node_flags::HASHED } else { flags };
+        self.nodes.extend([flags, 0, wire.len() as u8, name::labels(wire).count() as u8]);
+        if let Some((own, wildcard)) = hashes {
+            self.nodes.extend(own.to_le_bytes());
+            self.nodes.extend(wildcard.to_le_bytes());
+        }
+        self.nodes.extend(wire);
+        self.nodes[at + 5] = self.rrsets(wire, entries);
+    }
+
+    /// Lays out the RRsets of an owner. Returns their number. Signatures that cover nothing become a set of their own:
+    /// while a zone is signed anew, one may be there before its set or after it.
     fn rrsets(&mut self, owner: &[u8], entries: &[Entry]) -> u8 {
+        let covers_nothing = |set: &&[Entry]| set.iter().all(|entry| entry.is_signature);
+        let mut orphans: Vec<Entry> = Vec::new();
+        for set in entries.chunk_by(|a, b| a.set == b.set).filter(covers_nothing) {
+            orphans.extend(set.iter().map(|entry| Entry { set: rtype::RRSIG, is_signature: false, ..*entry }));
+        }
+        if orphans.is_empty() {
+            return self.whole_rrsets(owner, entries);
+        }
+        orphans.sort_unstable_by(|a, b| self.view.order(a).cmp(&self.view.order(b)));
+        let mut rest: Vec<Entry> =
+            entries.chunk_by(|a, b| a.set == b.set).filter(|set| !covers_nothing(set)).flatten().copied().collect();
+        let behind = rest.partition_point(|entry| entry.set < rtype::RRSIG);
+        rest.splice(behind..behind, orphans);
+        self.whole_rrsets(owner, &rest)
+    }
+
+    fn whole_rrsets(&mut self, owner: &[u8], entries: &[Entry]) -> u8 {
         let mut sets = 0;
         for set in entries.chunk_by(|a, b| a.set == b.set) {
             let signed = set.iter().take_while(|entry| !entry.is_signature).count();
             let (records, signatures) = set.split_at(signed);
-            if records.is_empty() {
-                let covered = set[0].set;
-                self.fault(
-                    set[0].place,
-                    format!("{} has an RRSIG for type {covered} and no such records", Shown(owner)),
-                );
-                continue;
-            }
             let Ok(count) = u16::try_from(records.len()) else {
                 self.fault(set[0].place, format!("{} has more than 65535 records of one type", Shown(owner)));
                 continue;
@@ -380,17 +481,22 @@ impl<'a> Layout<'a> {
         }
         let field = |at: usize| u32::from_be_bytes(*soa[at..].first_chunk().expect("20 octets"));
         self.nodes.shrink_to_fit();
+        self.order.shrink_to_fit();
+        self.chain.shrink_to_fit();
         let mut image = Image {
-            index: index(&key, &self.nodes, &self.order),
+            index: NameIndex::new(0),
             key,
             apex,
             nodes: self.nodes,
+            apex_number: self.order[0],
             order: self.order,
+            chain: self.chain,
+            denial: self.denial,
             records,
             serial: field(0),
             negative_ttl: ttl.min(field(16)),
         };
-        image.order.shrink_to_fit();
+        image.index = index(&image);
         if image.apex_node().rrset(rtype::NS).is_none() {
             let place = Place::default();
             return Err(vec![(place, format!("the zone has no NS record at {}", image.apex))]);
@@ -400,12 +506,12 @@ impl<'a> Layout<'a> {
 }
 
 /// The table over the nodes.
-fn index(key: &HashKey, nodes: &[u8], order: &[u32]) -> NameIndex {
-    let mut index = NameIndex::new(order.len());
+fn index(image: &Image) -> NameIndex {
+    let mut index = NameIndex::new(image.names());
     let mut name = KeyedName::default();
-    for &number in order {
-        name.set(key, &nodes[number as usize * 4 + NODE_OCTETS..]).expect("names of our nodes are whole");
-        index.insert(name.name_hash(), number);
+    for node in image.nodes() {
+        name.set(&image.key, node.name()).expect("names of our nodes are whole");
+        index.insert(name.name_hash(), node.number());
     }
     index
 }
@@ -476,6 +582,12 @@ mod tests {
             })
             .collect();
         assert!(keys.is_sorted());
+        let folded = names.map(<[u8]>::to_ascii_lowercase);
+        for (i, a) in folded.iter().enumerate() {
+            for (j, b) in folded.iter().enumerate() {
+                assert_eq!(name::canonical_order(a, b), i.cmp(&j));
+            }
+        }
         let mut back = Vec::new();
         for (key, name) in keys.iter().zip(names) {
             name_of_sort_key(key, &mut back);

@@ -8,7 +8,9 @@
 //!           5  sets     u8   RRsets
 //!           6  length   u8   octets of the name
 //!           7  labels   u8
-//!           8  name          lower case, uncompressed
+//!           8  hashes   16   in a zone with NSEC3, where flagged: the first 64 bits of the hash of the name and of the
+//!                        wildcard just below it
+//!           …  name          lower case, uncompressed
 //!           …  RRsets, each:
 //!                0  type     u16
 //!                2  records  u16
@@ -18,20 +20,25 @@
 //!               16  records:    length u16, data
 //!                …  signatures: length u16, data
 //! order   node numbers in canonical order, for walks and for the name before a name
+//! chain   the owners of NSEC3 records by their hash: nodes too, but neither in the index nor in the order, since their
+//!         names are no names of the zone (RFC 5155 §7.2.8)
 //! ```
 //!
 //! A node number is its offset divided by 4, so that 32 bits reach 16 GiB. A hit touches one line of the index and one or
 //! two of the node, where name, RRset and data lie side by side. All words are little-endian, so that an image could
 //! be mapped from a file.
 
+use super::nsec3;
 use crate::wire::index::NameIndex;
 use crate::wire::name::{HashKey, KeyedName, Name};
 use crate::wire::rdata::rtype;
 
 /// No cut and no DNAME at or above a node.
 pub(super) const NO_COVER: u32 = u32::MAX;
-/// Octets of a node before its name.
+/// Octets of a node before its hashes, where it has them, or its name.
 pub(super) const NODE_OCTETS: usize = 8;
+/// Octets of a node's hashes.
+pub(super) const HASHES_OCTETS: usize = 16;
 /// Octets of an RRset before its records.
 pub(super) const RRSET_OCTETS: usize = 16;
 
@@ -45,7 +52,13 @@ pub(super) mod node_flags {
     pub(crate) const OCCLUDED: u8 = 4;
     /// `*` exists just below.
     pub(crate) const WILDCARD_BELOW: u8 = 8;
+    /// The node carries its hashes. The bit is their length.
+    pub(crate) const HASHED: u8 = 16;
+    /// An NSEC3 owner of a chain other than the one that is in use.
+    pub(crate) const OTHER_CHAIN: u8 = 32;
 }
+
+const _: () = assert!(node_flags::HASHED as usize == HASHES_OCTETS);
 
 /// A zone, immutable, as flat memory.
 #[derive(Clone, Debug)]
@@ -55,10 +68,78 @@ pub struct Image {
     pub(super) index: NameIndex,
     pub(super) nodes: Vec<u8>,
     pub(super) order: Vec<u32>,
+    /// The node of the apex: the first of the order.
+    pub(super) apex_number: u32,
+    pub(super) chain: Vec<Link>,
+    pub(super) denial: Denial,
     pub(super) records: usize,
     pub(super) serial: u32,
     /// The SOA's TTL in negative answers: the lesser of its TTL and its minimum (RFC 2308 §3).
     pub(super) negative_ttl: u32,
+}
+
+/// How a zone proves that something does not exist.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Denial {
+    /// Not at all: it is not signed.
+    #[default]
+    None,
+    /// By NSEC (RFC 4034 §4).
+    Nsec,
+    /// By NSEC3 (RFC 5155), with the parameters of its NSEC3PARAM.
+    Nsec3(Nsec3Parameters),
+}
+
+/// What goes into an NSEC3 hash besides the name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Nsec3Parameters {
+    /// The salt.
+    pub salt: Box<[u8]>,
+    /// Further rounds of the hash.
+    pub iterations: u16,
+}
+
+impl Nsec3Parameters {
+    /// The parameters in the data of an NSEC3PARAM or NSEC3 record (RFC 5155 §3.2, §4.2); `None` where the data is
+    /// malformed or the hash algorithm unknown.
+    pub fn read(data: &[u8]) -> Option<Nsec3Parameters> {
+        let &[nsec3::SHA1, _, high, low, salt_octets, ref rest @ ..] = data else { return None };
+        let salt = rest.get(..usize::from(salt_octets))?;
+        Some(Nsec3Parameters { salt: salt.into(), iterations: u16::from_be_bytes([high, low]) })
+    }
+
+    /// Whether the data of an NSEC3 record has these parameters.
+    pub fn are_those_of(&self, data: &[u8]) -> bool {
+        Nsec3Parameters::read(data).is_some_and(|parameters| parameters == *self)
+    }
+
+    /// The first 64 bits of the hash of a name in lower-case wire form.
+    #[inline]
+    pub fn hash(&self, name: &[u8]) -> u64 {
+        nsec3::prefix(&nsec3::hash(name, &self.salt, self.iterations))
+    }
+}
+
+/// An NSEC3 owner in the chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Link {
+    /// The first 32 bits of its hash.
+    pub(super) prefix: u32,
+    /// Its node.
+    pub(super) number: u32,
+}
+
+/// A record of a zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Record<'z> {
+    /// Its owner, lower-case wire.
+    pub owner: &'z [u8],
+    /// Its type.
+    pub rtype: u16,
+    /// Its TTL in seconds.
+    pub ttl: u32,
+    /// Its data; names in it are uncompressed.
+    pub data: &'z [u8],
 }
 
 impl Image {
@@ -90,13 +171,24 @@ impl Image {
 
     /// Octets of memory that the image takes.
     pub fn octets(&self) -> usize {
-        size_of::<Image>() + self.index.octets() + self.nodes.len() + self.order.len() * 4 + self.apex.as_wire().len()
+        size_of::<Image>()
+            + self.index.octets()
+            + self.nodes.len()
+            + self.order.len() * 4
+            + self.chain.len() * size_of::<Link>()
+            + self.apex.as_wire().len()
+    }
+
+    /// How the zone proves that something does not exist.
+    #[inline]
+    pub fn denial(&self) -> &Denial {
+        &self.denial
     }
 
     /// The node of the apex.
     #[inline]
     pub fn apex_node(&self) -> Node<'_> {
-        self.at(0)
+        self.at(self.apex_number)
     }
 
     /// The SOA record set.
@@ -126,9 +218,24 @@ impl Image {
         Node { octets: &self.nodes[number as usize * 4..], number }
     }
 
-    /// Every node in canonical order.
+    /// Every node in canonical order, but for the owners of NSEC3 records.
     pub fn nodes(&self) -> impl ExactSizeIterator<Item = Node<'_>> {
         self.order.iter().map(|&number| self.at(number))
+    }
+
+    /// The owners of NSEC3 records in the order of their hashes, each with its NSEC3 set alone.
+    pub fn chain_nodes(&self) -> impl ExactSizeIterator<Item = Node<'_>> {
+        self.chain.iter().map(|link| self.at(link.number))
+    }
+
+    /// Every record once: the SOA first, then owner by owner in canonical order, the NSEC3 records last. Signatures come
+    /// behind the set that they cover.
+    pub fn each_record(&self) -> impl Iterator<Item = Record<'_>> {
+        let apex = self.apex_node();
+        let soa = apex.records_of(self.soa());
+        let others = apex.rrsets().filter(|set| set.rtype != rtype::SOA).flat_map(move |set| apex.records_of(set));
+        let names = self.nodes().skip(1).chain(self.chain_nodes());
+        soa.chain(others).chain(names.flat_map(|node| node.rrsets().flat_map(move |set| node.records_of(set))))
     }
 }
 
@@ -150,7 +257,43 @@ impl<'z> Node<'z> {
     /// The owner name, in lower case.
     #[inline]
     pub fn name(&self) -> &'z [u8] {
-        &self.octets[NODE_OCTETS..NODE_OCTETS + usize::from(self.octets[6])]
+        let at = self.name_at();
+        &self.octets[at..at + usize::from(self.octets[6])]
+    }
+
+    /// Behind the hashes, where there are some.
+    #[inline]
+    fn name_at(&self) -> usize {
+        NODE_OCTETS + usize::from(self.octets[4] & node_flags::HASHED)
+    }
+
+    /// The first 64 bits of the NSEC3 hash of the name, and of the wildcard just below it. An NSEC3 owner has its own
+    /// hash twice.
+    #[inline]
+    pub(super) fn hashes(&self) -> Option<(u64, u64)> {
+        self.flag(node_flags::HASHED).then(|| {
+            let word = |at: usize| u64::from_le_bytes(*self.octets[at..].first_chunk().expect("eight octets of ours"));
+            (word(NODE_OCTETS), word(NODE_OCTETS + 8))
+        })
+    }
+
+    /// Whether the node is an NSEC3 owner of a chain that is not in use.
+    #[inline]
+    pub(super) fn is_of_other_chain(&self) -> bool {
+        self.flag(node_flags::OTHER_CHAIN)
+    }
+
+    /// The records of one of the node's sets, then the signatures that cover it.
+    pub fn records_of(&self, set: RrSet<'z>) -> impl Iterator<Item = Record<'z>> + use<'z> {
+        let owner = self.name();
+        let record = move |rtype: u16| move |data: &'z [u8]| Record { owner, rtype, ttl: set.ttl, data };
+        set.records.iter().map(record(set.rtype)).chain(set.signatures.iter().map(record(rtype::RRSIG)))
+    }
+
+    /// Its number in the image.
+    #[inline]
+    pub(super) fn number(&self) -> u32 {
+        self.number
     }
 
     /// Labels of the name, the root not counted.
@@ -216,7 +359,7 @@ impl<'z> Node<'z> {
     /// The RRsets, in ascending order of type.
     #[inline]
     pub fn rrsets(&self) -> RrSets<'z> {
-        RrSets { rest: &self.octets[NODE_OCTETS + usize::from(self.octets[6])..], left: self.octets[5] }
+        RrSets { rest: &self.octets[self.name_at() + usize::from(self.octets[6])..], left: self.octets[5] }
     }
 }
 
@@ -259,7 +402,7 @@ pub struct RrSet<'z> {
     pub ttl: u32,
     /// The data of its records.
     pub records: Data<'z>,
-    /// The data of the RRSIG records that cover it.
+    /// The data of the RRSIG records that cover it. Signatures that cover nothing are a set of type RRSIG.
     pub signatures: Data<'z>,
 }
 

@@ -10,7 +10,7 @@
 //! | `lexer` | octets to logical lines of tokens |
 //! | `field` | one field's text to octets |
 //! | `fields` | the cursor over an entry's fields, and `domain`'s scanner over them |
-//! | `rdata`, `svcb`, `loc` | record data by type |
+//! | `rdata`, `svcb`, `loc`, `rare` | record data by type |
 //! | `directive`, `generate` | what begins with `$` |
 //! | `flaw` | a mistake and its place |
 //!
@@ -24,6 +24,7 @@ mod flaw;
 mod generate;
 mod lexer;
 mod loc;
+mod rare;
 mod rdata;
 mod svcb;
 

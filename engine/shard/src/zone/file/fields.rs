@@ -4,6 +4,8 @@
 //! checked (no quotes where a word belongs, no signs before numbers), since `domain`'s own scanner of master files
 //! has no places to give and less to accept.
 
+use std::str::FromStr;
+
 use domain::base::iana::SecurityAlgorithm;
 use domain::base::scan::{ConvertSymbols, EntrySymbol, Scanner, ScannerError, Symbol};
 use domain::base::{CharStr, Name};
@@ -114,6 +116,13 @@ impl<'a> Fields<'a> {
         decimal(octets)
             .filter(|&value| value <= max)
             .ok_or_else(|| token.flaw(0, format!("{} is no number from 0 to {max}", shown(octets))))
+    }
+
+    /// The next field, an address; `expected` says of which kind.
+    pub(super) fn address<T: FromStr>(&mut self, expected: &str) -> Result<T, Flaw> {
+        let (token, octets) = self.word()?;
+        let address = str::from_utf8(octets).ok().and_then(|text| text.parse().ok());
+        address.ok_or_else(|| token.flaw(0, format!("{} is no {expected}", shown(octets))))
     }
 
     /// Appends the next field, a name, to `wire`.

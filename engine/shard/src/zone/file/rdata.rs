@@ -2,10 +2,9 @@
 //!
 //! Types whose data is a plain row of numbers, names and strings are in a table and are read here: they are what zones
 //! are full of, and some of them `domain` has no text form for. `domain` reads those with a structure (DNSSEC, CAA,
-//! NAPTR, TLSA, …). SVCB, HTTPS and LOC have modules of their own.
+//! NAPTR, TLSA, …). SVCB, HTTPS and LOC have modules of their own, and so have the types seldom seen.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::str::FromStr;
 
 use domain::base::iana::{Rtype, SecurityAlgorithm};
 use domain::base::name::ParsedName;
@@ -13,12 +12,13 @@ use domain::base::rdata::{ComposeRecordData, ParseRecordData};
 use domain::base::scan::{Scanner, ScannerError};
 use domain::dep::octseq::Parser;
 use domain::rdata::ZoneRecordData;
-use domain::rdata::dnssec::RtypeBitmap;
+use domain::rdata::dnssec::{RtypeBitmap, Timestamp};
 use domain::utils::{base16, base64};
 
 use super::field::{decimal, name_octets, seconds};
 use super::fields::{Fields, placed};
 use super::flaw::{Flaw, shown};
+use super::rare::{self, Rare};
 use super::{loc, svcb};
 
 /// Octets of a record's data (RFC 1035 §3.2.1).
@@ -47,12 +47,26 @@ enum Field {
     Hex,
     /// Base 64 to the end; not empty.
     Base64,
+    /// Base 64 to the end; may be empty.
+    Base64OrNothing,
+    /// Base 64 to the end; a hyphen where it is empty.
+    Base64OrHyphen,
+    /// A type, by mnemonic or as TYPEnnn.
+    Type,
     /// A bitmap of types to the end (RFC 4034 §4.1.2).
     Types,
     /// So many octets, in hexadecimal with hyphens (RFC 7043).
     Eui(u8),
     /// A DNSSEC algorithm, by number or mnemonic (RFC 4034 appendix A.1).
     Algorithm,
+    /// A time of a signature: seconds, or YYYYMMDDHHmmSS (RFC 4034 §3.2).
+    Time,
+    /// 64 bits as four groups of hexadecimal digits (RFC 6742 §2.1.2, §2.3.2).
+    Locator,
+    /// 64 bits as a decimal number.
+    U64,
+    /// A way of notifying, by number or mnemonic (RFC 9859 §2.2).
+    Notification,
     /// A kind of certificate, by number or mnemonic (RFC 4398 §2.1).
     Certificate,
 }
@@ -65,6 +79,7 @@ enum Form {
     Domain(Option<u8>),
     Svcb,
     Loc,
+    Rare(Rare),
 }
 
 /// A type whose data can be written in fields.
@@ -83,6 +98,10 @@ const fn by_domain(rtype: u16, algorithm: Option<u8>, syntax: &'static str) -> K
     Kind { rtype, form: Form::Domain(algorithm), syntax }
 }
 
+const fn seldom(rtype: u16, rare: Rare, syntax: &'static str) -> Kind {
+    Kind { rtype, form: Form::Rare(rare), syntax }
+}
+
 use Field::*;
 
 static KINDS: &[Kind] = &[
@@ -99,6 +118,7 @@ static KINDS: &[Kind] = &[
     kind(7, &[Name], "MB NAME"),
     kind(8, &[Name], "MG NAME"),
     kind(9, &[Name], "MR NAME"),
+    seldom(11, Rare::Wks, "WKS IPV4-ADDRESS PROTOCOL PORT…"),
     kind(12, &[Name], "PTR NAME"),
     kind(13, &[Text, Text], "HINFO CPU SYSTEM"),
     kind(14, &[Name, Name], "MINFO MAILBOX ERRORS-MAILBOX"),
@@ -109,16 +129,30 @@ static KINDS: &[Kind] = &[
     kind(19, &[Text], "X25 ADDRESS"),
     kind(20, &[Text, OptionalText], "ISDN ADDRESS [SUBADDRESS]"),
     kind(21, &[U16, Name], "RT PREFERENCE NAME"),
+    seldom(22, Rare::Nsap, "NSAP 0xHEX"),
+    kind(23, &[Name], "NSAP-PTR NAME"),
+    kind(
+        24,
+        &[Type, Algorithm, U8, Seconds, Time, Time, U16, Name, Base64],
+        "SIG TYPE ALGORITHM LABELS TTL EXPIRATION INCEPTION KEY-TAG SIGNER BASE64-SIGNATURE, times as YYYYMMDDHHmmSS",
+    ),
     kind(25, &[U16, U8, Algorithm, Base64], "KEY FLAGS PROTOCOL ALGORITHM BASE64-KEY"),
     kind(26, &[U16, Name, Name], "PX PREFERENCE NAME NAME"),
     kind(27, &[Text, Text, Text], "GPOS LONGITUDE LATITUDE ALTITUDE"),
     kind(28, &[V6], "AAAA IPV6-ADDRESS"),
     Kind { rtype: 29, form: Form::Loc, syntax: loc::SYNTAX },
+    seldom(30, Rare::Nxt, "NXT NEXT-NAME TYPE…"),
+    kind(31, &[Hex], "EID HEX"),
+    kind(32, &[Hex], "NIMLOC HEX"),
     kind(33, &[U16, U16, U16, Name], "SRV PRIORITY WEIGHT PORT NAME"),
+    seldom(34, Rare::Atma, "ATMA HEX, or +DIGITS"),
     by_domain(35, None, "NAPTR ORDER PREFERENCE \"FLAGS\" \"SERVICES\" \"REGEXP\" NAME"),
     kind(36, &[U16, Name], "KX PREFERENCE NAME"),
     kind(37, &[Certificate, U16, Algorithm, Base64], "CERT KIND KEY-TAG ALGORITHM BASE64-CERTIFICATE"),
+    seldom(38, Rare::A6, "A6 PREFIX-LENGTH [IPV6-ADDRESS] [PREFIX-NAME]"),
     kind(39, &[Name], "DNAME NAME"),
+    kind(40, &[U8, U8, U8, Base64OrNothing], "SINK MEANING CODING SUBCODING [BASE64-DATA]"),
+    seldom(42, Rare::Apl, "APL [!]FAMILY:ADDRESS/PREFIX…"),
     by_domain(43, Some(1), "DS KEY-TAG ALGORITHM DIGEST-TYPE HEX-DIGEST"),
     by_domain(44, None, "SSHFP ALGORITHM FINGERPRINT-TYPE HEX-FINGERPRINT"),
     by_domain(45, None, "IPSECKEY PRECEDENCE GATEWAY-TYPE ALGORITHM GATEWAY BASE64-KEY"),
@@ -134,6 +168,10 @@ static KINDS: &[Kind] = &[
     by_domain(51, None, "NSEC3PARAM HASH-ALGORITHM FLAGS ITERATIONS HEX-SALT"),
     by_domain(52, None, "TLSA USAGE SELECTOR MATCHING-TYPE HEX-DATA"),
     kind(53, &[U8, U8, U8, Hex], "SMIMEA USAGE SELECTOR MATCHING-TYPE HEX-DATA"),
+    seldom(55, Rare::Hip, "HIP ALGORITHM HEX-TAG BASE64-KEY SERVER…"),
+    kind(56, &[Texts], "NINFO \"STRING\"…"),
+    kind(57, &[U16, U8, Algorithm, Base64], "RKEY FLAGS PROTOCOL ALGORITHM BASE64-KEY"),
+    kind(58, &[Name, Name], "TALINK PREVIOUS-NAME NEXT-NAME"),
     by_domain(59, Some(1), "CDS KEY-TAG ALGORITHM DIGEST-TYPE HEX-DIGEST"),
     by_domain(60, Some(2), "CDNSKEY FLAGS PROTOCOL ALGORITHM BASE64-KEY"),
     by_domain(61, None, "OPENPGPKEY BASE64-KEY"),
@@ -141,31 +179,49 @@ static KINDS: &[Kind] = &[
     by_domain(63, None, "ZONEMD SERIAL SCHEME HASH-ALGORITHM HEX-DIGEST"),
     Kind { rtype: 64, form: Form::Svcb, syntax: "SVCB PRIORITY TARGET KEY=VALUE…" },
     Kind { rtype: 65, form: Form::Svcb, syntax: "HTTPS PRIORITY TARGET KEY=VALUE…" },
+    kind(66, &[Type, Notification, U16, Name], "DSYNC TYPE SCHEME PORT NAME"),
+    kind(67, &[Base64], "HHIT BASE64-DATA"),
+    kind(68, &[Base64], "BRID BASE64-DATA"),
     kind(99, &[Texts], "SPF \"STRING\"…"),
+    kind(104, &[U16, Locator], "NID PREFERENCE NODE-ID"),
     kind(105, &[U16, V4], "L32 PREFERENCE LOCATOR"),
+    kind(106, &[U16, Locator], "L64 PREFERENCE LOCATOR"),
     kind(107, &[U16, Name], "LP PREFERENCE NAME"),
     kind(108, &[Eui(6)], "EUI48 xx-xx-xx-xx-xx-xx"),
     kind(109, &[Eui(8)], "EUI64 xx-xx-xx-xx-xx-xx-xx-xx"),
     kind(256, &[U16, U16, Octets], "URI PRIORITY WEIGHT \"TARGET\""),
     by_domain(257, None, "CAA FLAGS TAG \"VALUE\""),
     kind(258, &[Texts], "AVC \"STRING\"…"),
+    kind(259, &[U32, U32, U8, Text, Base64OrHyphen], "DOA ENTERPRISE TYPE LOCATION \"MEDIA-TYPE\" BASE64-DATA"),
+    seldom(260, Rare::AmtRelay, "AMTRELAY PRECEDENCE DISCOVERY-OPTIONAL KIND RELAY"),
     kind(261, &[Texts], "RESINFO \"KEY=VALUE\"…"),
     kind(262, &[Texts], "WALLET \"STRING\"…"),
+    kind(263, &[Texts], "CLA \"STRING\"…"),
+    kind(264, &[U64], "IPN NODE-NUMBER"),
+    kind(32_768, &[U16, Algorithm, U8, Hex], "TA KEY-TAG ALGORITHM DIGEST-TYPE HEX-DIGEST"),
+    kind(32_769, &[U16, Algorithm, U8, Hex], "DLV KEY-TAG ALGORITHM DIGEST-TYPE HEX-DIGEST"),
 ];
 
-/// Where a type stands in the table, for types up to the highest one in it.
-static INDEX: [u8; 263] = {
-    let mut index = [u8::MAX; 263];
+/// Where a type stands in the table, for types up to 264; the few above stand at its end.
+static INDEX: [u8; 265] = {
+    let mut index = [u8::MAX; 265];
     let mut at = 0;
     while at < KINDS.len() {
-        index[KINDS[at].rtype as usize] = at as u8;
+        if (KINDS[at].rtype as usize) < index.len() {
+            index[KINDS[at].rtype as usize] = at as u8;
+        }
         at += 1;
     }
     index
 };
 
 fn find(rtype: u16) -> Option<&'static Kind> {
-    INDEX.get(usize::from(rtype)).and_then(|&at| KINDS.get(usize::from(at)))
+    match INDEX.get(usize::from(rtype)) {
+        Some(&at) => KINDS.get(usize::from(at)),
+        None => {
+            KINDS.iter().rev().take_while(|kind| kind.rtype as usize >= INDEX.len()).find(|kind| kind.rtype == rtype)
+        }
+    }
 }
 
 /// The type that `text` names, by mnemonic or as TYPEnnn (RFC 3597 §5), in any case.
@@ -241,6 +297,7 @@ fn write_known(kind: &Kind, fields: &mut Fields<'_>, wire: &mut Vec<u8>) -> Resu
         }
         Form::Svcb => svcb::write(fields, wire)?,
         Form::Loc => loc::write(fields, wire)?,
+        Form::Rare(rare) => rare::write(rare, fields, wire)?,
     }
     fields.finish()?;
     if wire.len() - start > RDATA_OCTETS_MAX {
@@ -271,8 +328,8 @@ fn write_field(field: Field, fields: &mut Fields<'_>, wire: &mut Vec<u8>) -> Res
             let (token, octets) = fields.word()?;
             wire.extend_from_slice(&seconds(octets).map_err(|stumble| placed(token, stumble))?.to_be_bytes());
         }
-        V4 => wire.extend_from_slice(&address::<Ipv4Addr>(fields, "IPv4 address, such as 192.0.2.1")?.octets()),
-        V6 => wire.extend_from_slice(&address::<Ipv6Addr>(fields, "IPv6 address, such as 2001:db8::1")?.octets()),
+        V4 => wire.extend_from_slice(&fields.address::<Ipv4Addr>("IPv4 address, such as 192.0.2.1")?.octets()),
+        V6 => wire.extend_from_slice(&fields.address::<Ipv6Addr>("IPv6 address, such as 2001:db8::1")?.octets()),
         Name => fields.name(wire)?,
         Text => fields.string(wire)?,
         OptionalText => {
@@ -293,8 +350,42 @@ fn write_field(field: Field, fields: &mut Fields<'_>, wire: &mut Vec<u8>) -> Res
                 return Err(token.flaw(0, "an empty string"));
             }
         }
+        other => return write_encoded(other, fields, wire),
+    }
+    Ok(())
+}
+
+/// As [`write_field`], for the fields that zones are not full of.
+fn write_encoded(field: Field, fields: &mut Fields<'_>, wire: &mut Vec<u8>) -> Result<(), Flaw> {
+    match field {
         Hex => wire.extend_from_slice(&fields.convert_entry(base16::SymbolConverter::new())?),
         Base64 => wire.extend_from_slice(&fields.convert_entry(base64::SymbolConverter::new())?),
+        Base64OrNothing if fields.peek().is_none() => {}
+        Base64OrHyphen if fields.peek().is_some_and(|token| fields.octets(token) == b"-") => {
+            fields.word()?;
+        }
+        Base64OrNothing | Base64OrHyphen => return write_encoded(Base64, fields, wire),
+        Type => {
+            let (token, octets) = fields.word()?;
+            let number = type_named(octets).ok_or_else(|| token.flaw(0, format!("{} is no type", shown(octets))))?;
+            wire.extend_from_slice(&number.to_be_bytes());
+        }
+        Time => wire.extend_from_slice(&Timestamp::scan(fields)?.into_int().to_be_bytes()),
+        Locator => rare::locator(fields, wire)?,
+        U64 => {
+            let (token, octets) = fields.word()?;
+            let digits = str::from_utf8(octets).ok().filter(|text| text.bytes().all(|octet| octet.is_ascii_digit()));
+            let number = digits.and_then(|digits| digits.parse::<u64>().ok());
+            let number = number.ok_or_else(|| token.flaw(0, format!("{} is no number of 64 bits", shown(octets))))?;
+            wire.extend_from_slice(&number.to_be_bytes());
+        }
+        Notification => match fields.peek() {
+            Some(token) if fields.octets(token).eq_ignore_ascii_case(b"NOTIFY") => {
+                fields.word()?;
+                wire.push(1);
+            }
+            _ => return write_field(U8, fields, wire),
+        },
         Types => wire.extend_from_slice(RtypeBitmap::scan(fields)?.as_slice()),
         Eui(octets) => eui(octets, fields, wire)?,
         Algorithm => {
@@ -309,16 +400,11 @@ fn write_field(field: Field, fields: &mut Fields<'_>, wire: &mut Vec<u8>) -> Res
             let number = number.ok_or_else(|| token.flaw(0, format!("{} is no kind of certificate", shown(octets))))?;
             wire.extend_from_slice(&number.to_be_bytes());
         }
+        U8 | U16 | U32 | Seconds | V4 | V6 | Name | Text | OptionalText | Texts | Octets => {
+            return write_field(field, fields, wire);
+        }
     }
     Ok(())
-}
-
-fn address<T: FromStr>(fields: &mut Fields<'_>, expected: &str) -> Result<T, Flaw> {
-    let (token, octets) = fields.word()?;
-    str::from_utf8(octets)
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .ok_or_else(|| token.flaw(0, format!("{} is no {expected}", shown(octets))))
 }
 
 fn eui(count: u8, fields: &mut Fields<'_>, wire: &mut Vec<u8>) -> Result<(), Flaw> {
@@ -383,6 +469,7 @@ fn is_valid(rtype: u16, data: &[u8]) -> bool {
         Some(Form::Domain(_)) => is_valid_to_domain(rtype, data),
         Some(Form::Svcb) => svcb::is_valid(data),
         Some(Form::Loc) => loc::is_valid(data),
+        Some(Form::Rare(rare)) => rare::is_valid(rare, data),
     }
 }
 
@@ -401,9 +488,10 @@ fn is_valid_to_domain(rtype: u16, data: &[u8]) -> bool {
 fn skip_field(field: Field, data: &[u8]) -> Option<&[u8]> {
     const END: &[u8] = &[];
     let octets = match field {
-        U8 | Algorithm => 1,
-        U16 | Certificate => 2,
-        U32 | Seconds | V4 => 4,
+        U8 | Algorithm | Notification => 1,
+        U16 | Certificate | Type => 2,
+        U32 | Seconds | Time | V4 => 4,
+        U64 | Locator => 8,
         V6 => 16,
         Eui(octets) => usize::from(octets),
         Name => name_octets(data)?,
@@ -418,6 +506,7 @@ fn skip_field(field: Field, data: &[u8]) -> Option<&[u8]> {
             return Some(rest);
         }
         Octets | Hex | Base64 => return if data.is_empty() { None } else { Some(END) },
+        Base64OrNothing | Base64OrHyphen => return Some(END),
         Types => return RtypeBitmap::from_octets(data).is_ok().then_some(END),
     };
     data.get(octets..)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringdns_shard::guard::Acl;
-use ringdns_shard::images::{Bounds, CacheSettings, Listener};
+use ringdns_shard::images::{Bounds, CacheSettings, Listener, Zone};
 use ringdns_shard::upstream::{Kind, Pool, Protocol, Routes, Server, Strategy, Target};
 use ringdns_shard::wire::name::{HashKey, Name};
 use ringdns_shard::wire::rdata::rtype;
@@ -130,8 +130,9 @@ fn images(key: HashKey) -> Images {
         listeners: vec![Listener { allow: Acl::local_and_private() }],
         identity: Box::default(),
         version: Box::default(),
-        routes: Routes::new(&key, routes),
-        zones: vec![Arc::new(zone(key))],
+        routes: Arc::new(Routes::new(&key, routes)),
+        zones: vec![Zone::new(Arc::new(zone(key)))],
+        keys: Arc::default(),
         pools: vec![Arc::new(pool)],
         cache: CacheSettings {
             octets: 64 << 20,
@@ -139,6 +140,7 @@ fn images(key: HashKey) -> Images {
             max_ttl: Duration::from_secs(86_400),
             negative_max_ttl: Duration::from_secs(3600),
         },
+        rrl: None,
         bounds: Bounds { resolves: 1000, waiters: 10, tcp_idle: Duration::from_secs(10), udp_ports: 8 },
     }
 }

@@ -1,32 +1,101 @@
-//! What one query costs in the engine: `Shard::on_query` in process, without sockets.
+//! What one query costs in the engine, `Shard::on_query` in process, without sockets; and how servers do, asked over
+//! sockets.
 //!
 //! `ringdns-bench CASE [QUERIES]` asks QUERIES questions (one million unless told) over 100,000 names, in rounds, and
 //! prints the median, least and greatest time a query of the rounds. `ringdns-bench CASE QUERIES once` asks them in one
 //! round and prints nothing: two such runs of different length under `valgrind --tool=callgrind` differ by the
 //! instructions of the queries between them, which is how `scripts/bench` counts.
+//!
+//! `ringdns-bench fetch ADDRESS ZONE` fetches a zone by AXFR and prints messages, records, octets and seconds.
+//! `ringdns-bench probe ADDRESS NAME SECONDS` asks for an address time and again, and prints how long answers took.
 
+use std::io;
+use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use ringdns_bench::client;
 use ringdns_bench::load::{CASES, Load};
+use ringdns_shard::wire::name::Name;
 
 const ROUNDS: usize = 11;
+/// Between two queries of a probe.
+const PROBE_PAUSE: Duration = Duration::from_micros(500);
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let case = arguments.first().map_or("", String::as_str);
-    let queries = arguments.get(1).map_or(Ok(1_000_000), |text| text.parse::<usize>());
-    let once = arguments.get(2).map(String::as_str);
-    let (Some(&(name, what)), Ok(queries), None | Some("once")) =
-        (CASES.iter().find(|(name, _)| *name == case), queries, once)
-    else {
-        eprintln!("usage: ringdns-bench CASE [QUERIES [once]]; the cases:");
-        for (name, what) in CASES {
-            eprintln!("  {name:<10} {what}");
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        ["fetch", address, zone] => match (address.parse(), zone.parse()) {
+            (Ok(address), Ok(zone)) => told(fetch(address, &zone)),
+            _ => usage(),
+        },
+        ["probe", address, name, seconds] => match (address.parse(), name.parse(), seconds.parse()) {
+            (Ok(address), Ok(name), Ok(seconds)) => told(probe(address, &name, Duration::from_secs(seconds))),
+            _ => usage(),
+        },
+        [case] => engine(case, 1_000_000, false),
+        [case, queries] => queries.parse().map_or_else(|_| usage(), |queries| engine(case, queries, false)),
+        [case, queries, "once"] => queries.parse().map_or_else(|_| usage(), |queries| engine(case, queries, true)),
+        _ => usage(),
+    }
+}
+
+fn usage() -> ExitCode {
+    eprintln!(
+        "usage: ringdns-bench CASE [QUERIES [once]] | fetch ADDRESS ZONE | probe ADDRESS NAME SECONDS; the cases:"
+    );
+    for (name, what) in CASES {
+        eprintln!("  {name:<10} {what}");
+    }
+    ExitCode::from(2)
+}
+
+fn told(result: io::Result<String>) -> ExitCode {
+    match result {
+        Ok(line) => {
+            println!("{line}");
+            ExitCode::SUCCESS
         }
-        return ExitCode::from(2);
+        Err(error) => {
+            eprintln!("ringdns-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn fetch(address: SocketAddr, zone: &Name) -> io::Result<String> {
+    let fetched = client::fetch(address, zone)?;
+    Ok(format!(
+        "messages {} records {} octets {} seconds {:.3}",
+        fetched.messages,
+        fetched.records,
+        fetched.octets,
+        fetched.took.as_secs_f64()
+    ))
+}
+
+fn probe(address: SocketAddr, name: &Name, length: Duration) -> io::Result<String> {
+    let probed = client::probe(address, name, PROBE_PAUSE, length)?;
+    let at = |share: f64| {
+        let last = probed.took.len().saturating_sub(1);
+        probed.took.get((last as f64 * share) as usize).map_or(0.0, |took| took.as_secs_f64() * 1e3)
     };
+    Ok(format!(
+        "asked {} lost {} median_ms {:.3} p99_ms {:.3} p999_ms {:.3} slowest_ms {:.3}",
+        probed.asked,
+        probed.lost,
+        at(0.5),
+        at(0.99),
+        at(0.999),
+        at(1.0)
+    ))
+}
+
+fn engine(case: &str, queries: usize, once: bool) -> ExitCode {
+    let Some(&(name, what)) = CASES.iter().find(|(name, _)| *name == case) else { return usage() };
     let mut load = Load::new(name);
-    if once.is_some() {
+    if once {
         load.ask(queries);
         return ExitCode::SUCCESS;
     }

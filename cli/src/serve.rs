@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringdns_control::config::{Protocol, Settings, Source, ZoneFile};
-use ringdns_control::{Cores, Ended, Plane, Process, Snapshot, random, start_logs};
+use ringdns_control::{Cores, Ended, NotLoaded, Notifier, Plane, Process, Snapshot, notices, random, start_logs};
 use ringdns_rim as rim;
 use ringdns_shard::Images;
 
@@ -32,18 +32,29 @@ pub(crate) fn serve(file: Option<PathBuf>) -> Result<ExitCode, Failure> {
     if !settings.server.user.is_empty() {
         rim::drop_privileges(&settings.server.user)?;
     }
-    let plane = Plane::load(source, settings, &cpus).map_err(|faults| Failure::zones(&faults))?;
+    let plane = Plane::open(source, settings, &cpus).map_err(|not_loaded| match not_loaded {
+        NotLoaded::Folder(why) => Failure::Environment(why),
+        NotLoaded::Zones(faults) => Failure::zones(&faults),
+    })?;
     let addresses = bound.addresses();
-    let cores = bound.start(plane.images(), cpus.iter().map(|_| random()).collect())?;
+    let (notifier, notices) = notices();
+    let cores = bound.start(plane.images(), cpus.iter().map(|_| random()).collect(), events(notifier))?;
     let greeting = greeting(&plane, &cpus, &addresses, pages.as_ref().and_then(|pages| pages.local_addr().ok()));
     let ready = || {
         // Where nobody reads standard output, the server serves all the same.
         let _ = io::stdout().write_all(greeting.as_bytes());
     };
-    match process.run(plane, Arc::new(Running(cores)), pages, ready).map_err(cannot_run)? {
+    match process.run(plane, Arc::new(Running(cores)), notices, pages, ready).map_err(cannot_run)? {
         Ended::Stopped | Ended::Interrupted => Ok(ExitCode::SUCCESS),
         Ended::CoreFailed(why) => Err(Failure::Environment(format!("stopped, for {why}"))),
     }
+}
+
+/// What the cores hear that the control plane is to see to.
+fn events(notifier: Notifier) -> rim::Events {
+    Arc::new(move |event| match event {
+        rim::Event::Notified { apex, serial, peer } => notifier.notified(apex, serial, peer),
+    })
 }
 
 fn cannot_run(error: io::Error) -> Failure {

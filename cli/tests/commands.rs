@@ -15,7 +15,7 @@ fn told(folder: &Path, words: &[&str]) -> (Option<i32>, String, String) {
     (output.status.code(), text(&output.stdout), text(&output.stderr))
 }
 
-const ZONE: &str = "$TTL 60\n@ SOA ns h 7 60 60 60 60\n@ NS ns\nns A 192.0.2.1\n";
+const ZONE: &str = "$TTL 60\n@ SOA ns h 7 60 60 600 60\n@ NS ns\nns A 192.0.2.1\n";
 
 /// A folder with `files` in it.
 fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
@@ -36,6 +36,55 @@ fn check_says_what_would_be_served() {
     let (status, out, _) = told(folder.path(), &["check", "-c", "r.toml", "--json"]);
     let object: serde_json::Value = serde_json::from_str(&out).expect("one JSON object");
     assert_eq!((status, &object["ok"], &object["zones"][0]["serial"]), (Some(0), &true.into(), &7.into()));
+}
+
+#[test]
+fn check_says_what_is_wrong_with_zones_that_load() {
+    let of_zone = "[[zone]]\nname = \"a.test\"\nfile = \"a.zone\"\n";
+    let checked = |added: &str| {
+        let folder = folder(&[("r.toml", of_zone), ("a.zone", &format!("{ZONE}{added}"))]);
+        let (status, out, err) = told(folder.path(), &["check", "-c", "r.toml"]);
+        let (as_json, object, _) = told(folder.path(), &["check", "-c", "r.toml", "--json"]);
+        assert_eq!((status, err.as_str()), (as_json, ""), "{out}");
+        (status, out, serde_json::from_str::<serde_json::Value>(&object).expect("one JSON object"))
+    };
+    let (status, out, object) = checked("");
+    assert_eq!((status, &object["zones"][0]["findings"]), (Some(0), &serde_json::json!([])));
+    assert!(out.ends_with(", ZONEMD absent\n"), "{out}");
+
+    let (status, out, object) = checked("m MX 1 none\n");
+    assert_eq!((status, &object["ok"], &object["zones"][0]["warnings"]), (Some(0), &true.into(), &1.into()));
+    assert!(out.starts_with("ok; ") && out.lines().next().is_some_and(|line| line.ends_with(", warnings: 1")), "{out}");
+    assert!(out.ends_with("\n    warning  m.a.test.  the target none.a.test. of an MX has no address\n"), "{out}");
+
+    let (status, out, object) = checked("m MX 1 none\nsub NS ns.sub\n");
+    let finding = &object["zones"][0]["findings"][0];
+    assert_eq!((status, &object["ok"], &finding["severity"]), (Some(1), &false.into(), &"error".into()));
+    assert_eq!(finding["owner"], "sub.a.test.");
+    let lines: Vec<&str> = out.lines().collect();
+    assert!(lines[0].starts_with("faulty; ") && lines[0].ends_with(", errors: 1, warnings: 1"), "{out}");
+    assert!(lines[2].starts_with("    error    sub.a.test.  the name server ns.sub.a.test. lies in the zone"), "{out}");
+    assert!(lines[3].starts_with("    warning  m.a.test.    the target none.a.test. of an MX has no"), "{out}");
+}
+
+#[test]
+fn check_verifies_the_digest_of_a_zone() {
+    let zone = |digest: &str| {
+        let example = "@ 86400 SOA ns1 admin 2018031900 1800 900 604800 86400\n@ 86400 NS ns1\n@ 86400 NS ns2\n\
+                       ns1 3600 A 203.0.113.63\nns2 3600 AAAA 2001:db8::63\n";
+        let folder = folder(&[
+            ("r.toml", "[[zone]]\nname = \"example\"\nfile = \"a.zone\"\n"),
+            ("a.zone", &format!("{example}@ 86400 ZONEMD 2018031900 1 1 {digest}\n")),
+        ]);
+        let (status, out, err) = told(folder.path(), &["check", "-c", "r.toml"]);
+        (status, out + &err)
+    };
+    // The digest of RFC 8976 appendix A.1.
+    let good = "c68090d90a7aed716bc459f9340e3d7c1370d4d24b7e2fc3a1ddc0b9a87153b9a9713b3c9ae5cc27777f98b8e730044c";
+    let (status, said) = zone(good);
+    assert!(status == Some(0) && said.ends_with(", ZONEMD good (SHA-384)\n"), "{said}");
+    let (status, said) = zone(&good.replace("c680", "c681"));
+    assert!(status == Some(1) && said.contains("the SHA-384 digest of the ZONEMD is not that of the zone"), "{said}");
 }
 
 #[test]

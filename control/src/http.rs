@@ -96,12 +96,17 @@ async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static
 async fn ready(State(pages): State<Pages>) -> Response {
     let status = pages.board.read();
     let answering = off_thread(move || pages.cores.probe(CORES_LIMIT)).await.unwrap_or(false);
-    let ready = answering && status.missing == 0;
+    let totals = &status.totals;
+    // A secondary whose primaries are silent does not make the rest of a server useless; one that has not asked yet may.
+    let ready = answering && totals.missing == 0 && totals.untried == 0;
     let object = serde_json::json!({
         "ready": ready,
         "cores_answer": answering,
-        "zones": status.zones.len(),
-        "zones_missing": status.missing,
+        "zones": totals.served,
+        "zones_missing": totals.missing,
+        "zones_untried": totals.untried,
+        "zones_absent": totals.absent,
+        "zones_expired": totals.expired,
     });
     let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, [(header::CONTENT_TYPE, "application/json")], Body::from(format!("{object}\n"))).into_response()
@@ -123,7 +128,7 @@ mod tests {
 
     use super::*;
     use crate::cores::fake::Fake;
-    use crate::status::Zone;
+    use crate::status::{Status, Zone};
 
     struct Scene {
         address: SocketAddr,
@@ -139,8 +144,9 @@ mod tests {
         let cores = Arc::new(Fake::default());
         let board = Arc::new(Board::default());
         board.change(|status| {
-            let zone = Zone { name: "a\"b.test.".to_owned(), serial: 9, names: 2, records: 3, octets: 100 };
-            status.zones.push(zone);
+            let (name, expires_in) = ("a\"b.test.".into(), Some(60));
+            status.zones.push(Zone { name, serial: 9, names: 2, records: 3, octets: 100, expires_in });
+            status.totals.served = 1;
         });
         let pages = Pages { cores: Arc::clone(&cores) as Arc<dyn Cores>, board: Arc::clone(&board) };
         std::thread::spawn(move || {
@@ -188,9 +194,16 @@ mod tests {
         let scene = serving(BOUNDS);
         let ready = scene.page("/ready");
         assert!(ready.starts_with("HTTP/1.1 200 ") && ready.contains("\"ready\":true"), "{ready}");
-        scene.board.change(|status| status.missing = 1);
-        assert!(scene.page("/ready").starts_with("HTTP/1.1 503 "));
-        scene.board.change(|status| status.missing = 0);
+        let parts: [fn(&mut Status) -> &mut usize; 2] =
+            [|status| &mut status.totals.missing, |status| &mut status.totals.untried];
+        for part in parts {
+            scene.board.change(|status| *part(status) = 1);
+            assert!(scene.page("/ready").starts_with("HTTP/1.1 503 "));
+            scene.board.change(|status| *part(status) = 0);
+        }
+        scene.board.change(|status| status.totals.expired = 1);
+        let ready = scene.page("/ready");
+        assert!(ready.starts_with("HTTP/1.1 200 ") && ready.contains("\"zones_expired\":1"), "{ready}");
         scene.cores.awake.store(false, Ordering::Relaxed);
         let ready = scene.page("/ready");
         assert!(ready.starts_with("HTTP/1.1 503 ") && ready.contains("\"cores_answer\":false"), "{ready}");
@@ -213,7 +226,10 @@ mod tests {
             "ringdns_core_cpu{core=\"1\"} 5",
             "ringdns_core_up{core=\"1\"} 1",
             "ringdns_zone_serial{zone=\"a\\\"b.test.\"} 9",
+            "ringdns_zone_expires_seconds{zone=\"a\\\"b.test.\"} 60",
             "ringdns_zones 1",
+            "ringdns_zones_by_kind{kind=\"secondary\"} 0",
+            "ringdns_transfers_in_ixfr_total 0",
             "ringdns_reloads_total 0",
             "# EOF",
         ] {

@@ -3,37 +3,43 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use ringdns_shard::guard::Acl;
+use ringdns_shard::guard::{Acl, rrl};
 use ringdns_shard::images::{Bounds, CacheSettings, Images, Listener};
+use ringdns_shard::tsig::{Key, Keys};
 use ringdns_shard::upstream::{Pool, Routes, Target};
 use ringdns_shard::wire::name::{HashKey, Name};
 
-use crate::config::{Settings, Upstream};
+use crate::config::{self, At, Route, Settings, Upstream};
 use crate::layout::Layout;
-use crate::load::Served;
+use crate::zones::Zone;
 
-/// The images of every core. `zones` stand in the order of the settings; where one is `None`, its names are refused:
-/// they must not be asked elsewhere.
-pub(crate) fn images(
-    settings: &Settings,
-    zones: &[Option<Arc<Served>>],
-    layout: &Layout,
+/// What images are made of besides the zones' records: it changes with settings and with the names of zones, and every
+/// version of every zone is put into it.
+#[derive(Clone, Debug)]
+pub(crate) struct Frame {
     hash_key: HashKey,
-    udp_ports: u8,
-) -> Vec<Arc<Images>> {
-    assert_eq!(zones.len(), settings.zone.len());
-    let served: Vec<&Arc<Served>> = zones.iter().flatten().collect();
-    let pools: Vec<Arc<Pool>> = settings.upstream.iter().map(|upstream| Arc::new(pool(upstream))).collect();
-    let routes = routes(settings, zones, &hash_key);
-    let of_core = |core| {
-        Arc::new(Images {
+    listeners: Vec<Listener>,
+    identity: Box<[u8]>,
+    version: Box<[u8]>,
+    routes: Arc<Routes>,
+    pools: Vec<Arc<Pool>>,
+    keys: Arc<Keys>,
+    cache: CacheSettings,
+    bounds: Bounds,
+    rrl: Option<rrl::Settings>,
+}
+
+impl Frame {
+    /// The frame for these settings and zones.
+    pub(crate) fn new(settings: &Settings, zones: &[Zone], layout: &Layout, hash_key: HashKey, udp_ports: u8) -> Frame {
+        Frame {
             hash_key,
             listeners: settings.listen.iter().map(|listen| Listener { allow: allowed(listen) }).collect(),
             identity: settings.server.identity.as_bytes().into(),
             version: settings.server.version.as_bytes().into(),
-            routes: routes.clone(),
-            zones: served.iter().map(|zone| Arc::clone(zone.copy(layout.group(core)))).collect(),
-            pools: pools.clone(),
+            routes: Arc::new(routes(settings, zones, &hash_key)),
+            pools: settings.upstream.iter().map(|upstream| Arc::new(pool(upstream))).collect(),
+            keys: Arc::new(settings.key.iter().map(|key| key_of(key)).collect()),
             cache: CacheSettings {
                 octets: usize::try_from(*settings.cache.size).unwrap_or(usize::MAX) / layout.cores(),
                 min_ttl: *settings.cache.min_ttl,
@@ -46,13 +52,60 @@ pub(crate) fn images(
                 tcp_idle: *settings.limits.tcp_idle,
                 udp_ports,
             },
-        })
-    };
-    (0..layout.cores()).map(of_core).collect()
+            rrl: rate_limit(&settings.limits.rrl),
+        }
+    }
+
+    /// The keys of the settings.
+    pub(crate) fn keys(&self) -> &Arc<Keys> {
+        &self.keys
+    }
+
+    /// The images of every core. `zones` are those that the frame was made for.
+    pub(crate) fn images(&self, zones: &[Zone], layout: &Layout) -> Vec<Arc<Images>> {
+        let of_core = |core| {
+            Arc::new(Images {
+                hash_key: self.hash_key,
+                listeners: self.listeners.clone(),
+                identity: self.identity.clone(),
+                version: self.version.clone(),
+                routes: Arc::clone(&self.routes),
+                zones: zones.iter().map(|zone| zone.of_group(layout.group(core))).collect(),
+                pools: self.pools.clone(),
+                keys: Arc::clone(&self.keys),
+                cache: self.cache,
+                bounds: self.bounds,
+                rrl: self.rrl.clone(),
+            })
+        };
+        (0..layout.cores()).map(of_core).collect()
+    }
 }
 
-fn allowed(listen: &crate::config::Listen) -> Acl {
+fn allowed(listen: &config::Listen) -> Acl {
     listen.allow.iter().map(|net| net.network).collect()
+}
+
+fn rate_limit(rrl: &config::Rrl) -> Option<rrl::Settings> {
+    (rrl.rate > 0).then(|| rrl::Settings {
+        rate: rrl.rate,
+        slip: rrl.slip,
+        prefix4: rrl.prefix4,
+        prefix6: rrl.prefix6,
+        exempt: rrl.exempt.iter().map(|net| net.network).collect(),
+        entries: rrl.entries as usize,
+    })
+}
+
+fn key_of(key: &config::Key) -> Key {
+    use ringdns_shard::tsig::Algorithm;
+    let algorithm = match *key.algorithm {
+        config::Algorithm::HmacSha1 => Algorithm::HmacSha1,
+        config::Algorithm::HmacSha256 => Algorithm::HmacSha256,
+        config::Algorithm::HmacSha384 => Algorithm::HmacSha384,
+        config::Algorithm::HmacSha512 => Algorithm::HmacSha512,
+    };
+    Key::new(&key.name, algorithm, key.octets())
 }
 
 fn pool(upstream: &Upstream) -> Pool {
@@ -65,22 +118,10 @@ fn pool(upstream: &Upstream) -> Pool {
     }
 }
 
-fn routes(settings: &Settings, zones: &[Option<Arc<Served>>], key: &HashKey) -> Routes {
-    let mut entries = Vec::with_capacity(settings.zone.len() + settings.route.len());
-    let mut index = 0;
-    for (zone, served) in settings.zone.iter().zip(zones) {
-        let target = match served {
-            Some(_) => {
-                index += 1;
-                Target::Zone(index - 1)
-            }
-            None => Target::Refuse,
-        };
-        entries.push((Name::clone(&zone.name), target));
-    }
+fn routes(settings: &Settings, zones: &[Zone], key: &HashKey) -> Routes {
     let pools: HashMap<&str, usize> =
         settings.upstream.iter().enumerate().map(|(index, upstream)| (upstream.name.as_str(), index)).collect();
-    for route in &settings.route {
+    let of_route = |route: &At<Route>| {
         let target = if route.refuses() {
             Target::Refuse
         } else {
@@ -88,7 +129,10 @@ fn routes(settings: &Settings, zones: &[Option<Arc<Served>>], key: &HashKey) -> 
             to.sort_by_key(|index| *settings.upstream[*index].priority);
             Target::Pools(to.into_iter().map(|index| index as u32).collect())
         };
-        entries.push((Name::clone(&route.suffix), target));
-    }
-    Routes::new(key, entries)
+        (Name::clone(&route.suffix), target)
+    };
+    let of_zone = |(index, zone): (usize, &Zone)| (zone.wanted().apex.clone(), Target::Zone(index as u32));
+    // Of two entries the later one holds: a route gives way to a member of a catalog that has its name.
+    let routes = settings.route.iter().map(of_route);
+    Routes::new(key, routes.chain(zones.iter().enumerate().map(of_zone)).collect())
 }

@@ -1,9 +1,11 @@
 //! Which core reads which copy of the zones, and on which NUMA node a copy is made. Reads /sys, writes nothing.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
+use ringdns_shard::zone::Image;
 
 use crate::config::Replicas;
 
@@ -60,10 +62,26 @@ impl Layout {
         self.group_of_core[core]
     }
 
+    /// A copy of each image for each group, in memory of the group's node: for each image its copies.
+    pub(crate) fn copies(&self, images: Vec<Image>) -> Vec<Vec<Arc<Image>>> {
+        // One group needs no copy: it takes the image itself.
+        if self.groups() == 1 || images.is_empty() {
+            return images.into_iter().map(|image| vec![Arc::new(image)]).collect();
+        }
+        let of_group = self.on_each_node(|| images.iter().map(|image| Arc::new(Image::clone(image))).collect());
+        let mut of_group: Vec<std::vec::IntoIter<Arc<Image>>> = of_group.into_iter().map(Vec::into_iter).collect();
+        let next = |group: &mut std::vec::IntoIter<Arc<Image>>| group.next().expect("each group has each image");
+        images.iter().map(|_| of_group.iter_mut().map(next).collect()).collect()
+    }
+
     /// Runs `make` for each group, on a thread that allocates memory of the group's node.
-    pub(crate) fn on_each_node<T: Send>(&self, make: impl Fn() -> T + Sync) -> Vec<T> {
+    fn on_each_node<T: Send>(&self, make: impl Fn() -> T + Sync) -> Vec<T> {
         let make = &make;
         let made = |cpus: &Vec<usize>| {
+            // Where there is one node, any thread is on it.
+            if cpus.is_empty() {
+                return make();
+            }
             std::thread::scope(|scope| {
                 let thread = scope.spawn(move || {
                     stay_on(cpus);
@@ -144,10 +162,25 @@ mod tests {
     }
 
     #[test]
-    fn each_group_gets_a_copy() {
-        let layout = Layout::of_nodes(&[0, 1, 2], Replicas::Core, &[]);
-        let copies = layout.on_each_node(|| std::sync::Arc::new(7));
-        assert_eq!(copies.len(), 3);
-        assert!(!std::sync::Arc::ptr_eq(&copies[0], &copies[1]));
+    fn each_group_gets_a_copy_of_each_image() {
+        let image = |serial: u8| {
+            let key = ringdns_shard::wire::name::HashKey::from_seed([7; 16]);
+            let mut builder = ringdns_shard::zone::Builder::new("a.test".parse().unwrap(), key);
+            let soa = [&[0, 0, 0, 0, 0, serial][..], &[0; 16]].concat();
+            let place = ringdns_shard::zone::Place::default();
+            builder.push(b"\x01a\x04test\0", 6, 1, &soa, place).unwrap();
+            builder.push(b"\x01a\x04test\0", 2, 1, &[0], place).unwrap();
+            builder.finish().unwrap()
+        };
+        for nodes in [vec![], vec![vec![0], vec![0]]] {
+            let layout = Layout::of_nodes(&[0, 1, 2], Replicas::Core, &nodes);
+            let copies = layout.copies(vec![image(1), image(2)]);
+            assert_eq!(copies.iter().map(Vec::len).collect::<Vec<_>>(), [3, 3]);
+            assert!(!Arc::ptr_eq(&copies[0][0], &copies[0][1]));
+            assert!(copies[1].iter().all(|copy| copy.serial() == 2));
+        }
+        let one = Layout::of_nodes(&[0, 1], Replicas::Node, &[]);
+        assert_eq!(one.copies(vec![image(1)])[0].len(), 1);
+        assert!(one.copies(Vec::new()).is_empty());
     }
 }

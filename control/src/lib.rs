@@ -5,17 +5,20 @@
 //!
 //! | module | owns |
 //! |---|---|
+//! | [`catalog`] | catalog zones: read, compared with what is served, made |
 //! | [`config`] | the configuration file: every setting, declared once |
 //! | `layout` | which core reads which copy of a zone |
-//! | `load` | zone files into images |
+//! | `load` | files of zones into images |
 //! | `images` | settings and zones into what a core reads |
-//! | `plane` | what is in force, and reloads |
+//! | `plane` | what is in force |
 //! | `cores` | what is asked of the cores |
 //! | `status`, `metrics`, `http` | what is told to others: zones, figures, pages |
 //! | `logs` | what the process says of itself |
+//! | `zones` | the life of every zone: transfers, refresh, notices, catalogs, what is kept on disk |
 //! | `server` | the life of the process: signals, reloads, systemd |
 #![forbid(unsafe_code)]
 
+pub mod catalog;
 pub mod config;
 mod cores;
 mod http;
@@ -27,9 +30,11 @@ mod metrics;
 mod plane;
 mod server;
 mod status;
+mod zones;
 
 pub use cores::{Cores, Figure, Snapshot};
 pub use load::{Served, ZoneFaults};
 pub use logs::start as start_logs;
-pub use plane::{Plane, random};
+pub use plane::{NotLoaded, Plane, random};
 pub use server::{Ended, Process};
+pub use zones::{Notices, Notifier, notices};

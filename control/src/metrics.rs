@@ -16,9 +16,6 @@ use crate::status::{Status, Zone};
 /// The media type of [`page`].
 pub(crate) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Zones with figures of their own; a server of many more would make a page that nobody reads.
-const ZONES_MAX: usize = 1_000;
-
 /// The page. A core that did not answer has no figures in it but that.
 pub(crate) fn page(snapshots: Vec<Option<Snapshot>>, status: Arc<Status>) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
@@ -70,7 +67,7 @@ impl Figures {
     }
 
     fn of_zones(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let zones = &self.status.zones[..self.status.zones.len().min(ZONES_MAX)];
+        let zones = &self.status.zones;
         let gauges: [Gauge<Zone>; 4] = [
             ("ringdns_zone_serial", "The serial number of the zone.", |zone| i64::from(zone.serial)),
             ("ringdns_zone_names", "Names in the zone.", |zone| zone.names as i64),
@@ -78,25 +75,54 @@ impl Figures {
             ("ringdns_zone_memory_bytes", "Memory of the zone, all copies together.", |zone| zone.octets as i64),
         ];
         for (name, help, value) in gauges {
-            let values = zones.iter().map(|zone| (zone.name.clone(), ConstGauge::new(value(zone))));
+            let values = zones.iter().map(|zone| (zone.name.to_string(), ConstGauge::new(value(zone))));
             family(encoder, name, help, MetricType::Gauge, "zone", values)?;
         }
-        Ok(())
+        let expiring = zones.iter().filter_map(|zone| Some((zone.name.to_string(), zone.expires_in?)));
+        let expiring = expiring.map(|(name, seconds)| (name, ConstGauge::new(seconds as i64)));
+        let help = "Seconds until the copy of the zone is given up, unless a primary is heard.";
+        family(encoder, "ringdns_zone_expires_seconds", help, MetricType::Gauge, "zone", expiring)
     }
 
     fn of_the_process(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let status = &self.status;
-        let gauges: [(&str, &str, i64); 2] = [
-            ("ringdns_zones", "Zones that are served.", status.zones.len() as i64),
-            ("ringdns_zones_missing", "Zones that are configured and could not be loaded.", status.missing as i64),
+        let (totals, figures) = (&self.status.totals, &self.status.figures);
+        let kinds =
+            [("primary", totals.primaries), ("secondary", totals.secondaries), ("catalog", totals.catalogs_made)];
+        let kinds = kinds.into_iter().map(|(kind, count)| (kind.to_owned(), ConstGauge::new(count as i64)));
+        let help = "Zones, by where their records come from.";
+        family(encoder, "ringdns_zones_by_kind", help, MetricType::Gauge, "kind", kinds)?;
+        let gauges: [(&str, &str, i64); 10] = [
+            ("ringdns_zones", "Zones that are served.", totals.served as i64),
+            ("ringdns_zones_missing", "Zones that are configured and could not be loaded.", totals.missing as i64),
+            ("ringdns_zones_members", "Secondary zones that come from a catalog.", totals.members as i64),
+            ("ringdns_zones_expired", "Secondary zones that have expired.", totals.expired as i64),
+            ("ringdns_zones_absent", "Secondary zones that have not been transferred yet.", totals.absent as i64),
+            ("ringdns_zones_troubled", "Secondary zones whose last refresh failed.", totals.troubled as i64),
+            ("ringdns_zones_records", "Records of all zones.", totals.records as i64),
+            ("ringdns_zones_memory_bytes", "Memory of all zones, all copies together.", totals.octets as i64),
+            ("ringdns_zones_retired", "Replaced versions that a transfer still reads.", figures.retired as i64),
+            ("ringdns_notifies_waiting", "NOTIFYs that wait to be sent.", figures.notices_waiting as i64),
         ];
         for (name, help, value) in gauges {
             let metric = ConstGauge::new(value);
             metric.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
         }
-        let counters: [(&str, &str, u64); 2] = [
+        let status = &self.status;
+        let counters: [(&str, &str, u64); 14] = [
             ("ringdns_reloads", "Reloads that took effect.", status.reloads),
             ("ringdns_reloads_failed", "Reloads that met mistakes.", status.reloads_failed),
+            ("ringdns_swaps", "Times that the cores were given new images.", figures.swaps),
+            ("ringdns_refreshes_current", "Primaries asked that had nothing newer.", figures.refreshes_current),
+            ("ringdns_refreshes_failed", "Primaries asked in vain, for a serial or a zone.", figures.refreshes_failed),
+            ("ringdns_transfers_in_axfr", "Zones taken in as a whole.", figures.transfers_whole),
+            ("ringdns_transfers_in_ixfr", "Zones taken in as differences.", figures.transfers_differences),
+            ("ringdns_transfers_in_failed", "Transfers that changed nothing.", figures.transfers_failed),
+            ("ringdns_zone_expirations", "Times that a zone expired.", figures.expired),
+            ("ringdns_notifies_in", "NOTIFYs that were heard.", figures.notices_in),
+            ("ringdns_notifies_in_idle", "NOTIFYs that said nothing new.", figures.notices_in_idle),
+            ("ringdns_notifies_in_dropped", "NOTIFYs that found the queue full.", figures.notices_in_dropped),
+            ("ringdns_notifies_out", "NOTIFYs that were answered.", figures.notices_out),
+            ("ringdns_notifies_out_failed", "NOTIFYs that were given up.", figures.notices_out_failed),
         ];
         for (name, help, value) in counters {
             let metric = ConstCounter::new(value);

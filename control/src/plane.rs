@@ -1,42 +1,60 @@
-//! What is served, and how it is replaced: configuration and zones are read anew off the cores, and swapped in whole.
-//! Knows nothing of sockets, signals or threads.
+//! What is in force: settings, zones, and what the cores get of them. Files are read and zones laid out elsewhere, and
+//! put in force here. Knows nothing of sockets, signals or threads.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use ringdns_shard::Images;
+use ringdns_shard::tsig::Keys;
 use ringdns_shard::wire::name::{HashKey, Name};
+use ringdns_shard::{Images, Time};
 
-use crate::config::{Refused, Settings, Source, ZoneFile};
-use crate::cores::Cores;
-use crate::images::images;
+use crate::catalog::Step;
+use crate::config::{Refused, Settings, Source};
+use crate::images::Frame;
 use crate::layout::Layout;
-use crate::load::{self, Served, ZoneFaults};
-
-/// How long the cores may take to take new images.
-const SWAP_LIMIT: Duration = Duration::from_secs(10);
+use crate::load::{self, Job, Loaded, Manner, Served, ZoneFaults};
+use crate::zones::{self, Folder, Gone, Place, Store, Wanted};
 
 /// Configuration and zones in force.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Plane {
     source: Source,
     settings: Settings,
-    /// In the order of the settings; `None` for a zone that could not be loaded when it came with a reload.
-    zones: Vec<Option<Arc<Served>>>,
     layout: Layout,
     hash_key: HashKey,
     /// Sockets that each core opened towards upstreams when it started.
     udp_ports: u8,
+    /// The state folder, where something is kept in it.
+    folder: Option<Folder>,
+    pub(crate) store: Store,
+    frame: Frame,
+    started: Instant,
+}
+
+/// What a reload wants, before zones are read.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    settings: Settings,
+    waiting: Vec<&'static str>,
+    wanted: Vec<Wanted>,
+    jobs: Vec<Job>,
+    layout: Layout,
+    hash_key: HashKey,
+}
+
+/// What a reload brings, once zones are read.
+#[derive(Debug)]
+pub(crate) struct Anew {
+    prepared: Prepared,
+    loaded: Vec<Result<Loaded, ZoneFaults>>,
 }
 
 /// What came of a reload.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Reloaded {
-    /// What is in force now.
-    pub(crate) plane: Plane,
     /// Zones that could not be loaded; those that were served before still are, as they were.
     pub(crate) faults: Vec<ZoneFaults>,
     /// Keys whose new values wait for a restart.
@@ -44,6 +62,18 @@ pub(crate) struct Reloaded {
     /// Zones read anew, and zones taken over unread.
     pub(crate) read: usize,
     pub(crate) unchanged: usize,
+    /// Zones with another serial than before.
+    pub(crate) changed: Vec<Name>,
+    pub(crate) gone: Vec<Gone>,
+}
+
+/// Why nothing can be served.
+#[derive(Debug)]
+pub enum NotLoaded {
+    /// The state folder cannot be used; why.
+    Folder(String),
+    /// Zones that could not be loaded.
+    Zones(Vec<ZoneFaults>),
 }
 
 /// Why a reload changed nothing, or not everywhere.
@@ -52,6 +82,8 @@ pub(crate) enum NotReloaded {
     Refused(Refused),
     /// New images were sent, and not every core took them in time.
     Cores(String),
+    /// What was read made the control plane panic.
+    Bug,
 }
 
 impl fmt::Display for NotReloaded {
@@ -60,13 +92,15 @@ impl fmt::Display for NotReloaded {
             NotReloaded::Refused(refused) => {
                 write!(f, "nothing is changed, for the configuration cannot be used:\n{refused}")
             }
+            NotReloaded::Bug => f.write_str("nothing is changed, for the reload met a bug in ringdns"),
             NotReloaded::Cores(why) => write!(f, "the cores did not all take what was loaded: {why}"),
         }
     }
 }
 
 impl Plane {
-    /// Loads every zone of `settings`, for one core on each of `cpus`.
+    /// Loads every zone of `settings`, for one core on each of `cpus`: master files, and the copies of zones that come from
+    /// other servers, where there are some. Writes nothing.
     ///
     /// # Errors
     /// The faults of every zone that could not be loaded.
@@ -74,13 +108,96 @@ impl Plane {
     /// # Panics
     /// When the kernel gives no random octets.
     pub fn load(source: Source, settings: Settings, cpus: &[usize]) -> Result<Plane, Vec<ZoneFaults>> {
+        Plane::build(source, settings, cpus, None)
+    }
+
+    /// The same to serve it: the state folder is made where it is needed, held, and written.
+    ///
+    /// # Errors
+    /// What the folder's trouble is, or the faults of every zone that could not be loaded.
+    ///
+    /// # Panics
+    /// When the kernel gives no random octets.
+    pub fn open(source: Source, settings: Settings, cpus: &[usize]) -> Result<Plane, NotLoaded> {
+        let needs_folder = Wanted::of_settings(&settings).iter().any(Wanted::keeps_state);
+        let folder = needs_folder.then(|| Folder::open(&settings.server.state)).transpose();
+        let folder = folder.map_err(NotLoaded::Folder)?;
+        Plane::build(source, settings, cpus, folder).map_err(NotLoaded::Zones)
+    }
+
+    fn build(
+        source: Source,
+        settings: Settings,
+        cpus: &[usize],
+        folder: Option<Folder>,
+    ) -> Result<Plane, Vec<ZoneFaults>> {
         let layout = Layout::new(cpus, *settings.server.replicas);
         let hash_key = HashKey::from_seed(random());
-        let mut faults = Vec::new();
-        let zones = load::zones(&wanted(&settings), hash_key, &layout, &HashMap::new());
-        let zones = zones.into_iter().map(|zone| zone.map_err(|fault| faults.push(fault)).ok()).collect();
         let udp_ports = settings.udp_ports();
-        if faults.is_empty() { Ok(Plane { source, settings, zones, layout, hash_key, udp_ports }) } else { Err(faults) }
+        let frame = Frame::new(&settings, &[], &layout, hash_key, udp_ports);
+        let store = Store::new(u64::from_le_bytes(random()));
+        let started = Instant::now();
+        let mut plane = Plane { source, settings, layout, hash_key, udp_ports, folder, store, frame, started };
+        let wanted = Wanted::of_settings(&plane.settings);
+        let faults = plane.begin(wanted);
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        // The catalogs are as they were when this server stopped: so are their members.
+        let planned = plane.store.plan_members(&plane.settings);
+        let wanted = plane.store.wanted_with(&plane.settings, &planned.members);
+        plane.store.set_members(planned.members);
+        plane.begin(wanted);
+        plane.make_catalogs();
+        plane.relay();
+        Ok(plane)
+    }
+
+    /// Loads what of `wanted` is not here yet.
+    fn begin(&mut self, wanted: Vec<Wanted>) -> Vec<ZoneFaults> {
+        let anew = HashSet::new();
+        let place = Place { state: &self.settings.server.state, writes: self.folder.is_some(), anew: &anew };
+        let jobs = self.store.jobs(&wanted, place, false);
+        let manner = Manner { key: self.hash_key, layout: &self.layout, in_background: false };
+        let loaded = load::zones(&jobs, manner);
+        let now = Time::ZERO + self.started.elapsed();
+        self.store.want(wanted, &jobs, place, now);
+        let mut faults = Vec::new();
+        for (job, loaded) in jobs.iter().zip(loaded) {
+            match loaded {
+                Ok(loaded) => drop(self.store.take(&job.wanted.apex, loaded, now)),
+                Err(fault) => faults.push(fault),
+            }
+        }
+        faults
+    }
+
+    /// Makes the catalogs that are made here, before the cores run.
+    fn make_catalogs(&mut self) {
+        for making in self.makings() {
+            let apex = making.apex().clone();
+            match making.make() {
+                Ok(Some(served)) => drop(self.store.serve(&apex, served)),
+                Ok(None) => {}
+                Err(why) => log::error!("{why}"),
+            }
+        }
+    }
+
+    /// What is to be made of the catalogs that are made here.
+    pub(crate) fn makings(&self) -> Vec<zones::Making> {
+        let making = |zone: &zones::Zone| zones::Making {
+            zone: zones::Scene {
+                keeping: Arc::clone(zone.keeping()),
+                before: zone.served().cloned(),
+                layout: self.layout.clone(),
+            },
+            apex: zone.wanted().apex.clone(),
+            listed: self.store.listed_in(&zone.wanted().apex),
+            key: self.hash_key,
+            unix_seconds: unix_seconds(),
+        };
+        self.store.made_here().map(making).collect()
     }
 
     /// The settings in force.
@@ -88,58 +205,162 @@ impl Plane {
         &self.settings
     }
 
-    /// The zones that are served.
+    /// The zones of which there are records.
     pub fn zones(&self) -> impl Iterator<Item = &Served> {
-        self.zones.iter().flatten().map(|zone| &**zone)
+        self.store.zones().iter().filter_map(|zone| zone.served()).map(|served| &**served)
     }
 
-    /// The names of zones that are configured and not served.
+    /// The names of zones that are configured and could not be loaded.
     pub fn missing(&self) -> impl Iterator<Item = &Name> {
-        let missing = self.settings.zone.iter().zip(&self.zones).filter(|(_, served)| served.is_none());
-        missing.map(|(zone, _)| &*zone.name)
+        self.store.missing()
     }
 
     /// What each core reads.
     pub fn images(&self) -> Vec<Arc<Images>> {
-        images(&self.settings, &self.zones, &self.layout, self.hash_key, self.udp_ports)
+        self.frame.images(self.store.zones(), &self.layout)
     }
 
-    /// Reads configuration and zones anew and hands them to the cores. What has mistakes leaves in place what was
-    /// there: a configuration as a whole, a zone by itself.
-    pub(crate) fn reload(&self, cores: &dyn Cores) -> Result<Reloaded, NotReloaded> {
-        let mut settings = self.source.read().map_err(NotReloaded::Refused)?;
+    pub(crate) fn source(&self) -> &Source {
+        &self.source
+    }
+
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    pub(crate) fn hash_key(&self) -> HashKey {
+        self.hash_key
+    }
+
+    pub(crate) fn keys(&self) -> &Arc<Keys> {
+        self.frame.keys()
+    }
+
+    /// Now, for the timers of zones.
+    pub(crate) fn now(&self) -> Time {
+        Time::ZERO + self.started.elapsed()
+    }
+
+    /// The moment of a timer.
+    pub(crate) fn instant(&self, time: Time) -> Instant {
+        self.started + (time - Time::ZERO)
+    }
+
+    /// What new settings want; zones are to be read by [`Prepared::load`], anywhere. Takes hold of the state folder where it
+    /// is needed for the first time.
+    pub(crate) fn prepare(&mut self, mut settings: Settings) -> Prepared {
         let mut waiting = keep_until_restart(&self.settings, &mut settings);
         if settings.udp_ports() != self.udp_ports {
             waiting.push("`udp_ports` in [[upstream]]");
         }
-        let kept: HashMap<Name, Arc<Served>> =
-            self.zones.iter().flatten().map(|zone| (zone.name().clone(), Arc::clone(zone))).collect();
-        let results = load::zones(&wanted(&settings), self.hash_key, &self.layout, &kept);
-        let mut faults = Vec::new();
-        let (mut read, mut unchanged) = (0, 0);
-        let mut zones = Vec::with_capacity(results.len());
-        for (zone, result) in settings.zone.iter().zip(results) {
-            let before = kept.get(&*zone.name);
-            zones.push(match result {
-                Ok(served) => {
-                    let same = before.is_some_and(|before| Arc::ptr_eq(before, &served));
-                    *(if same { &mut unchanged } else { &mut read }) += 1;
-                    Some(served)
-                }
-                Err(fault) => {
-                    faults.push(fault);
-                    before.map(Arc::clone)
-                }
-            });
+        let wanted = Wanted::of_settings(&settings);
+        if self.folder.is_none() && wanted.iter().any(Wanted::keeps_state) {
+            match Folder::open(&settings.server.state) {
+                Ok(folder) => self.folder = Some(folder),
+                Err(why) => log::error!("zones are served from memory alone: {why}"),
+            }
         }
-        let plane = Plane { settings, zones, ..self.clone() };
-        cores.swap(plane.images(), SWAP_LIMIT).map_err(NotReloaded::Cores)?;
-        Ok(Reloaded { plane, faults, waiting, read, unchanged })
+        let anew = HashSet::new();
+        let place = Place { state: &settings.server.state, writes: self.folder.is_some(), anew: &anew };
+        let jobs = self.store.jobs(&wanted, place, true);
+        Prepared { settings, waiting, wanted, jobs, layout: self.layout.clone(), hash_key: self.hash_key }
+    }
+
+    /// Puts a reload in force, but for the cores. What has mistakes leaves in place what was there.
+    pub(crate) fn take(&mut self, anew: Anew) -> Reloaded {
+        let Anew { prepared: Prepared { settings, waiting, mut wanted, jobs, .. }, loaded } = anew;
+        let now = self.now();
+        self.settings = settings;
+        wanted.extend(Wanted::of_members(&self.settings, self.store.members()));
+        // A member that is in the configuration file now is there once: as that says.
+        let mut names = HashSet::new();
+        wanted.retain(|wanted| names.insert(wanted.apex.clone()));
+        let mut reloaded = Reloaded { waiting, ..Reloaded::default() };
+        let anew = HashSet::new();
+        let place = Place { state: &self.settings.server.state, writes: self.folder.is_some(), anew: &anew };
+        reloaded.gone = self.store.want(wanted, &jobs, place, now);
+        for (job, loaded) in jobs.iter().zip(loaded) {
+            let apex = &job.wanted.apex;
+            match loaded {
+                Err(fault) => reloaded.faults.push(fault),
+                Ok(Loaded::Unchanged) => reloaded.unchanged += 1,
+                Ok(loaded) => {
+                    reloaded.read += usize::from(matches!(loaded, Loaded::Fresh(..)));
+                    if self.store.take(apex, loaded, now) {
+                        reloaded.changed.push(apex.clone());
+                    }
+                }
+            }
+        }
+        self.relay();
+        reloaded
+    }
+
+    /// Adds and removes members as the catalogs that are here say. Returns the new ones, and the zones that are gone.
+    pub(crate) fn settle_members(&mut self) -> (Vec<Name>, Vec<Gone>) {
+        let planned = self.store.plan_members(&self.settings);
+        for refused in &planned.refused {
+            log::warn!("{refused}");
+        }
+        if planned.changes.is_empty() {
+            return (Vec::new(), Vec::new());
+        }
+        let anew = zones::begins_anew(&planned.changes);
+        let wanted = self.store.wanted_with(&self.settings, &planned.members);
+        let place = Place { state: &self.settings.server.state, writes: self.folder.is_some(), anew: &anew };
+        let jobs = self.store.jobs(&wanted, place, false);
+        let now = Time::ZERO + self.started.elapsed();
+        self.store.set_members(planned.members);
+        let gone = self.store.want(wanted, &jobs, place, now);
+        self.relay();
+        log_steps(&planned.changes);
+        let unserved = self.store.members().keys().filter(|member| self.store.zone(member).is_none()).count();
+        if unserved > 0 {
+            log::warn!("{unserved} members of catalogs are not served, for no [[template]] is for them");
+        }
+        (jobs.into_iter().map(|job| job.wanted.apex).collect(), gone)
+    }
+
+    /// Makes anew what the images have besides records.
+    fn relay(&mut self) {
+        self.frame = Frame::new(&self.settings, self.store.zones(), &self.layout, self.hash_key, self.udp_ports);
     }
 }
 
-fn wanted(settings: &Settings) -> Vec<(&Name, &ZoneFile)> {
-    settings.zone.iter().map(|zone| (&*zone.name, &*zone.file)).collect()
+impl Prepared {
+    /// Reads what is to be read; blocks.
+    pub(crate) fn load(self) -> Anew {
+        let manner = Manner { key: self.hash_key, layout: &self.layout, in_background: true };
+        let loaded = load::zones(&self.jobs, manner);
+        Anew { prepared: self, loaded }
+    }
+}
+
+/// A line for each kind of change, and the names as far as they are few.
+fn log_steps(steps: &[(Name, Step)]) {
+    const NAMED_MAX: usize = 5;
+    for (kind, words) in [
+        (Step::Added, "added"),
+        (Step::Removed, "removed"),
+        (Step::Reset, "begun anew"),
+        (Step::Regrouped, "regrouped"),
+    ] {
+        let names: Vec<String> =
+            steps.iter().filter(|(_, step)| *step == kind).map(|(name, _)| name.to_string()).collect();
+        if !names.is_empty() {
+            let more = if names.len() > NAMED_MAX { ", …" } else { "" };
+            log::info!(
+                "members of catalogs {words}: {} ({}{more})",
+                names.len(),
+                names[..names.len().min(NAMED_MAX)].join(", ")
+            );
+        }
+    }
+}
+
+/// The wall clock, for serials and signatures.
+pub(crate) fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// Octets that nobody can foresee.
@@ -167,6 +388,7 @@ fn keep_until_restart(running: &Settings, new: &mut Settings) -> Vec<&'static st
         server.cores as "`cores` in [server]",
         server.user as "`user` in [server]",
         server.replicas as "`replicas` in [server]",
+        server.state as "`state` in [server]",
         limits.tcp_clients as "`tcp_clients` in [limits]",
         control.listen as "`listen` in [control]"
     );

@@ -15,8 +15,9 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use crate::cores::Cores;
 use crate::http::{self, Pages};
 use crate::logs;
-use crate::plane::{NotReloaded, Plane, Reloaded};
+use crate::plane::{Plane, Reloaded};
 use crate::status::Board;
+use crate::zones::{Life, Notices, Report};
 
 /// How long what is in flight may take when the process stops.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -63,20 +64,21 @@ impl Process {
         Ok(Process { runtime, hangup })
     }
 
-    /// Runs the process until a signal or a failed core ends it. The cores serve `plane` already; `pages` is where the
-    /// control plane is asked, `ready` is called once.
+    /// Runs the process until a signal or a failed core ends it. The cores serve `plane` already, and what they hear of
+    /// primaries comes by `notices`; `pages` is where the control plane is asked, `ready` is called once.
     ///
     /// # Errors
-    /// When the kernel gives no signals, or does not take `pages`.
+    /// When the kernel gives no signals or threads, or does not take `pages`.
     pub fn run(
         self,
         plane: Plane,
         cores: Arc<dyn Cores>,
+        notices: Notices,
         pages: Option<TcpListener>,
         ready: impl FnOnce(),
     ) -> io::Result<Ended> {
         let Process { runtime, hangup } = self;
-        let live = async { io::Result::Ok(Server::start(hangup, plane, cores, pages)?.live(ready).await) };
+        let live = async { io::Result::Ok(Server::start(hangup, plane, cores, notices, pages)?.live(ready).await) };
         let ended = runtime.block_on(live)?;
         // What still blocks must not hold up the end.
         runtime.shutdown_background();
@@ -85,7 +87,7 @@ impl Process {
 }
 
 struct Server {
-    plane: Arc<Plane>,
+    zones: Life,
     cores: Arc<dyn Cores>,
     board: Arc<Board>,
     hangup: Signal,
@@ -95,16 +97,23 @@ struct Server {
     /// Whether systemd waits for a sign of life.
     watchdog: bool,
     probe: Option<JoinHandle<bool>>,
-    reload: Option<JoinHandle<Result<Reloaded, NotReloaded>>>,
+    is_reloading: bool,
     /// A reload was asked for while one ran: what it reads may be older than the wish.
     reload_again: bool,
 }
 
 impl Server {
     /// Must be called within the runtime.
-    fn start(hangup: Signal, plane: Plane, cores: Arc<dyn Cores>, pages: Option<TcpListener>) -> io::Result<Server> {
+    fn start(
+        hangup: Signal,
+        plane: Plane,
+        cores: Arc<dyn Cores>,
+        notices: Notices,
+        pages: Option<TcpListener>,
+    ) -> io::Result<Server> {
+        let zones = Life::new(plane, Arc::clone(&cores), notices)?;
         let board = Arc::new(Board::default());
-        board.change(|status| status.serve(&plane));
+        board.change(|status| status.serve(zones.plane(), zones.figures()));
         if let Some(listener) = pages {
             listener.set_nonblocking(true)?;
             let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -117,7 +126,7 @@ impl Server {
         let mut look = interval(every);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Ok(Server {
-            plane: Arc::new(plane),
+            zones,
             cores,
             board,
             hangup,
@@ -126,7 +135,7 @@ impl Server {
             look,
             watchdog: watchdog.is_some(),
             probe: None,
-            reload: None,
+            is_reloading: false,
             reload_again: false,
         })
     }
@@ -137,7 +146,14 @@ impl Server {
         loop {
             tokio::select! {
                 _ = self.hangup.recv() => self.on_hangup(),
-                result = finished(&mut self.reload) => self.on_reloaded(result),
+                happening = self.zones.happening() => {
+                    if let Some(report) = self.zones.on(happening) {
+                        self.on_reloaded(report);
+                    }
+                    if self.zones.has_news() {
+                        self.show();
+                    }
+                }
                 alive = finished(&mut self.probe) => self.on_probed(alive),
                 _ = self.terminate.recv() => return self.stop("SIGTERM").await,
                 _ = self.interrupt.recv() => return self.stop("SIGINT").await,
@@ -148,13 +164,15 @@ impl Server {
                         return Ended::CoreFailed(why);
                     }
                     self.probe_for_watchdog();
+                    self.zones.tick();
+                    self.show();
                 }
             }
         }
     }
 
     fn on_hangup(&mut self) {
-        if self.reload.is_some() {
+        if std::mem::replace(&mut self.is_reloading, true) {
             self.reload_again = true;
             return;
         }
@@ -163,22 +181,19 @@ impl Server {
             Ok(now) => notify(&[NotifyState::Reloading, now]),
             Err(error) => log::warn!("systemd is not told of the reload, for there is no clock: {error}"),
         }
-        let (plane, cores) = (Arc::clone(&self.plane), Arc::clone(&self.cores));
-        self.reload = Some(spawn_blocking(move || plane.reload(&*cores)));
+        self.zones.reload();
     }
 
-    fn on_reloaded(&mut self, result: Option<Result<Reloaded, NotReloaded>>) {
-        let whole = match result {
-            Some(Ok(reloaded)) => self.take(reloaded),
-            Some(Err(refused)) => {
+    fn on_reloaded(&mut self, report: Report) {
+        self.is_reloading = false;
+        let whole = match report {
+            Ok(reloaded) => self.take(reloaded),
+            Err(refused) => {
                 log_lines(&refused.to_string());
                 false
             }
-            None => {
-                log::error!("nothing is changed, for the reload met a bug in ringdns");
-                false
-            }
         };
+        self.show();
         self.board.change(|status| *(if whole { &mut status.reloads } else { &mut status.reloads_failed }) += 1);
         let trouble = if whole { "" } else { "; the last reload met mistakes, see the log" };
         notify(&[NotifyState::Ready, NotifyState::Status(&format!("{}{trouble}", self.summary()))]);
@@ -187,23 +202,27 @@ impl Server {
         }
     }
 
-    /// Puts a reload in force. Returns whether everything in it could be loaded.
+    /// Tells what a reload that is in force has brought. Returns whether everything in it could be loaded.
     fn take(&mut self, reloaded: Reloaded) -> bool {
-        let Reloaded { plane, faults, waiting, read, unchanged } = reloaded;
+        let Reloaded { faults, waiting, read, unchanged, .. } = reloaded;
         for fault in &faults {
             log_lines(&fault.to_string());
         }
-        for name in plane.missing() {
-            log::error!("queries below {name} are refused until the zone can be loaded");
+        for name in self.zones.plane().missing() {
+            log::error!("queries below {name} get SERVFAIL until the zone can be loaded");
         }
         for key in waiting {
             log::warn!("changed, and in force after a restart: {key}");
         }
-        logs::change(&plane.settings().log);
-        self.board.change(|status| status.serve(&plane));
-        self.plane = Arc::new(plane);
+        logs::change(&self.zones.plane().settings().log);
+        self.show();
         log::info!("reloaded: {} ({read} read, {unchanged} unchanged, {} faulty)", self.summary(), faults.len());
         faults.is_empty()
+    }
+
+    /// Puts on the board how things stand.
+    fn show(&self) {
+        self.board.change(|status| status.serve(self.zones.plane(), self.zones.figures()));
     }
 
     fn probe_for_watchdog(&mut self) {
@@ -233,9 +252,8 @@ impl Server {
     }
 
     fn summary(&self) -> String {
-        let status = self.board.read();
-        let records: usize = status.zones.iter().map(|zone| zone.records).sum();
-        format!("serving; zones: {}, records: {records}", status.zones.len())
+        let totals = self.board.read().totals;
+        format!("serving; zones: {}, records: {}", totals.served, totals.records)
     }
 }
 
@@ -277,7 +295,9 @@ mod tests {
         *cores.failure.lock().unwrap() = Some("core 1 on CPU 1 has failed: why not".to_owned());
         let was_ready = AtomicBool::new(false);
         let process = Process::start().unwrap();
-        let ended = process.run(plane, Arc::new(cores), None, || was_ready.store(true, Ordering::Relaxed)).unwrap();
+        let ended = process
+            .run(plane, Arc::new(cores), crate::zones::notices().1, None, || was_ready.store(true, Ordering::Relaxed))
+            .unwrap();
         assert_eq!(ended, Ended::CoreFailed("core 1 on CPU 1 has failed: why not".to_owned()));
         assert!(was_ready.load(Ordering::Relaxed));
     }

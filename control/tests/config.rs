@@ -23,23 +23,21 @@ const CASES: &[Case] = &[
     ("[sever]\n", &[(1, 2, "unknown table or key `sever` (did you mean `server`?); accepted: [server], [[listen]]")]),
     ("cores = 1\n", &[(1, 1, "unknown table or key `cores`")]),
     ("[dnssec]\nmode = \"strict\"\n", &[(1, 2, "the table `dnssec` is not available in this version; remove it")]),
-    ("[[key]]\nname = \"a\"\n[[key]]\nname = \"b\"\n", &[(1, 3, "the table `key` is not available")]),
+    (
+        "[[list]]\nname = \"a\"\n[[list]]\nname = \"b\"\n",
+        &[(1, 3, "the table `list` is not available in this version; remove it")],
+    ),
     (
         "[server]\ncore = 2\n",
         &[(2, 1, "unknown key `core` in [server] (did you mean `cores`?); accepted: `cores`, `user`")],
     ),
-    ("[server]\nstate = \"state\"\n", &[(2, 1, "`state` in [server] is not available in this version; remove it")]),
     (
         "[cache]\nprefetch = true\nstale = \"1d\"\n",
         &[(2, 1, "`prefetch` in [cache] is not"), (3, 1, "`stale` in [cache]")],
     ),
-    ("[limits]\nrate = []\nrrl = {}\n", &[(2, 1, "`rate` in [limits] is not"), (3, 1, "`rrl` in [limits] is not")]),
+    ("[limits]\nrate = []\n", &[(2, 1, "`rate` in [limits] is not available in this version; remove it")]),
     ("[control]\nsocket = \"\"\n", &[(2, 1, "`socket` in [control] is not available")]),
     ("[[listen]]\nproxies = []\n", &[(2, 1, "`proxies` in [[listen]] is not available")]),
-    (
-        "[[zone]]\nname = \"example.com\"\nfile = \"z\"\nprimaries = []\n",
-        &[(4, 1, "`primaries` in [[zone]] is not available")],
-    ),
     // The shape of tables.
     ("server = 1\n", &[(1, 10, "`server` is the number; write it as [server]")]),
     ("[listen]\naddress = \"127.0.0.1:53\"\n", &[(1, 1, "`listen` is the table; write it as [[listen]]")]),
@@ -59,6 +57,11 @@ const CASES: &[Case] = &[
     ("[server]\nsteering = \"luck\"\n", &[(2, 12, "found the string `\"luck\"`; accepted: \"flow\"")]),
     ("[server]\nreplicas = true\n", &[(2, 12, "found the word `true`; accepted: \"core\", \"node\"")]),
     ("[server]\nidentity = \"a\\u0007b\"\n", &[(2, 12, "without control characters")]),
+    (
+        "[server]\nstate = \"\"\n",
+        &[(2, 9, "`state` in [server]: found the string `\"\"`; accepted: the path of a folder")],
+    ),
+    ("[server]\nstate = 1\n", &[(2, 9, "found the number `1`; accepted: the path of a folder")]),
     // [[listen]]
     ("[[listen]]\naddress = \"localhost:53\"\n", &[(2, 11, "accepted: an IP address with a port")]),
     ("[[listen]]\naddress = \"127.0.0.1\"\n", &[(2, 11, "an IP address with a port")]),
@@ -73,12 +76,15 @@ const CASES: &[Case] = &[
     ("[[listen]]\n\n[[listen]]\nprotocols = [\"tcp\"]\n", &[(3, 1, "127.0.0.1:5300 is in another [[listen]] already")]),
     ("[[listen]]\naddress = \"127.0.0.1:8053\"\n", &[(2, 11, "127.0.0.1:8053 is `listen` of [control] too")]),
     // [[zone]]
-    (
-        "[[zone]]\n",
-        &[(1, 1, "[[zone]] lacks `name`"), (1, 1, "[[zone]] lacks `file`; accepted: the path of a master file")],
-    ),
+    ("[[zone]]\n", &[(1, 1, "[[zone]] lacks `name`; accepted: a domain name")]),
+    ("[[zone]]\nname = \"a\"\n", &[(1, 1, "the zone `a.` has no `file`; name its master file, or `primaries`")]),
+    ("[[zone]]\nname = \"a\"\nfile = 1\n", &[(3, 8, "found the number `1`; accepted: the path of a file")]),
     ("[[zone]]\nname = \"a..b\"\nfile = \"z\"\n", &[(2, 8, "\"a..b\" is no domain name")]),
-    ("[[zone]]\nname = \"a\"\nfile = \"\"\n", &[(3, 8, "accepted: the path of a master file")]),
+    ("[[zone]]\nname = \"a\"\nfile = \"\"\n", &[(3, 8, "the zone `a.` has no `file`")]),
+    (
+        "[[zone]]\nname = \"a\"\nfile = \"z\"\ninclude = [\"\", \"/x\", \"/x\"]\n",
+        &[(4, 12, "accepted: the path of a folder"), (4, 22, "\"/x\" stands in the list twice")],
+    ),
     (
         "[[zone]]\nname = \"a.test\"\nfile = \"z\"\n[[zone]]\nname = \"A.test.\"\nfile = \"y\"\n",
         &[(5, 8, "the zone `a.test.` is in another [[zone]] already")],
@@ -247,10 +253,17 @@ fn the_examples_of_the_default_file_are_accepted() {
     let prose = |line: &&str| !line.starts_with("# ");
     let file = config::default_file();
     let toml: String = file.lines().filter(prose).map(|line| format!("{}\n", line.trim_start_matches('#'))).collect();
-    let settings = parse(&toml).expect("the examples are accepted");
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    std::fs::write(folder.path().join("transfer.key"), "MDEyMzQ1Njc4OTAxMjM0NQ==\n").expect("the file can be written");
+    // The example of a template is for a catalog, and the example of a zone is none.
+    let catalog = "[[zone]]\nname = \"catalog.example\"\nfile = \"catalog.zone\"\ncatalog = true\n";
+    let parsed = config::parse("ringdns.toml", &format!("{toml}{catalog}"), folder.path());
+    let settings = parsed.expect("the examples are accepted");
     assert_eq!(settings.zone[0].name.to_string(), "example.com.");
-    assert_eq!(*settings.zone[0].file, ZoneFile::Path("/etc/ringdns/example.com.zone".into()));
+    assert_eq!(*settings.zone[0].file, ZoneFile::Path(folder.path().join("example.com.zone")));
     assert_eq!(**settings.route[0].to[0], *"origin");
+    assert_eq!(settings.key[0].octets(), b"0123456789012345");
+    assert_eq!(settings.template[0].primaries[0].key.as_ref(), Some(&*settings.key[0].name));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
 use ringdns_fuzz::{reply, world};
-use ringdns_shard::images::Images;
+use ringdns_shard::images::{Images, Zone};
 use ringdns_shard::limits::{MESSAGE_OCTETS_MAX, UDP_REPLY_OCTETS_MAX};
 use ringdns_shard::upstream::{Routes, Target};
 use ringdns_shard::wire::name::{self, KeyedName};
@@ -105,10 +105,12 @@ fn images(image: Arc<Image>) -> Images {
         listeners: shaped.listeners.clone(),
         identity: Box::default(),
         version: Box::default(),
-        routes: Routes::new(&world::key(), vec![(image.apex().clone(), Target::Zone(0))]),
-        zones: vec![image],
+        routes: Arc::new(Routes::new(&world::key(), vec![(image.apex().clone(), Target::Zone(0))])),
+        zones: vec![Zone::new(image)],
+        keys: Arc::default(),
         pools: Vec::new(),
         cache: shaped.cache,
+        rrl: None,
         bounds: shaped.bounds,
     }
 }

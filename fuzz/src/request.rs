@@ -1,6 +1,8 @@
 //! Queries made from arbitrary octets: most of them near enough to a query to come past the first check.
 
 use arbitrary::{Arbitrary, Unstructured};
+use ringdns_shard::tsig::Transaction;
+use ringdns_shard::wire::message::{HEADER_OCTETS, opcode};
 use ringdns_shard::wire::rdata::rtype;
 
 use crate::world;
@@ -45,6 +47,22 @@ pub struct Request<'a> {
     /// A record before the OPT, and the count that tells of it.
     other: Rare<(u8, Octets<'a>)>,
     rest: Rare<Octets<'a>>,
+    /// The opcode is NOTIFY.
+    notify: Rare<()>,
+    /// An SOA of the name asked for with this serial: among the answers of a NOTIFY, else among the authorities. It goes
+    /// where the other record would.
+    soa: Rare<u8>,
+    signature: Rare<SignaturePick>,
+}
+
+/// A signature, which may not hold.
+#[derive(Clone, Debug, Arbitrary)]
+struct SignaturePick {
+    key: u8,
+    /// Seconds by which the signer's clock is ahead.
+    ahead: Rare<i16>,
+    /// An octet of the signed message that is changed on the way, and how.
+    change: Rare<(u16, u8)>,
 }
 
 /// A name of [`world::NAMES`] or [`world::FORWARDED`], or one below.
@@ -126,13 +144,30 @@ impl NamePick<'_> {
 }
 
 impl Request<'_> {
-    /// The octets.
-    pub fn octets(&self) -> Vec<u8> {
+    /// The octets; `unix_seconds` is the time at which they are signed.
+    pub fn octets(&self, unix_seconds: u64) -> Vec<u8> {
+        let mut octets = self.unsigned();
+        if let Rare(Some(SignaturePick { key, ahead, change })) = &self.signature
+            && octets.len() >= HEADER_OCTETS
+        {
+            let keys = world::tsig_keys();
+            let at = unix_seconds.saturating_add_signed(ahead.0.unwrap_or(0).into());
+            Transaction::sign(&keys[usize::from(*key) % keys.len()], at, &mut octets);
+            if let Rare(Some((place, bits))) = change {
+                let place = usize::from(*place) % octets.len();
+                octets[place] ^= bits;
+            }
+        }
+        octets
+    }
+
+    fn unsigned(&self) -> Vec<u8> {
         if let Rare(Some(Octets(octets))) = &self.raw {
             return octets.to_vec();
         }
         let plain = u16::from(self.recursion_desired) << 8 | u16::from(self.checking_disabled.0.is_some()) << 4;
-        let flags = self.flags.0.unwrap_or(plain);
+        let notify = if self.notify.0.is_some() { opcode::NOTIFY << 11 } else { 0 };
+        let flags = self.flags.0.unwrap_or(plain | notify);
         let opts = self.edns.as_ref().map_or(0, |edns| 1 + u8::from(edns.twice.0.is_some()));
         let mut octets = [self.id.to_be_bytes(), flags.to_be_bytes(), [0, 1], [0; 2], [0; 2], [0, opts]].concat();
         let mut name = self.name.wire();
@@ -147,6 +182,11 @@ impl Request<'_> {
         if let Rare(Some((count, Octets(record)))) = &self.other {
             octets[4 + usize::from(*count % 8)] ^= 1;
             octets.extend(*record);
+        }
+        if let Rare(Some(serial)) = self.soa {
+            octets[if notify == 0 { 9 } else { 7 }] ^= 1;
+            octets.extend([0xc0, 12, 0, 6, 0, 1, 0, 0, 0, 0, 0, 22, 0, 0, 0, 0, 0, serial]);
+            octets.extend([0; 16]);
         }
         for _ in 0..opts {
             octets.extend(self.edns.as_ref().expect("an OPT was counted").octets());

@@ -6,9 +6,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use arbitrary::Arbitrary;
-use ringdns_shard::limits::{MESSAGE_OCTETS_MAX, UDP_REPLY_OCTETS_MAX, UDP_REQUEST_OCTETS_MAX};
+use ringdns_shard::limits::{MESSAGE_OCTETS_MAX, TRANSFERS_MAX, UDP_REPLY_OCTETS_MAX, UDP_REQUEST_OCTETS_MAX};
 use ringdns_shard::wire::name::KeyedName;
-use ringdns_shard::{Action, Client, Outcome, Shard, Time, Transport};
+use ringdns_shard::{Action, Client, Outcome, Shard, Time, TransferMessage, Transport};
 
 use crate::request::{Octets, Rare, Request};
 use crate::response::{self, Response};
@@ -20,6 +20,8 @@ pub const STEPS_MAX: usize = 256;
 const ACTIVITY_MAX: usize = 10_000;
 /// Queries towards upstreams that are remembered.
 const QUERIES_MAX: usize = 64;
+/// The time of the day at which a run begins.
+const CLOCK: u64 = 1_700_000_000;
 /// A tick of the shard's timers.
 const TICK: Duration = Duration::from_micros(1024);
 
@@ -76,6 +78,21 @@ pub enum Step<'a> {
     },
     /// Images are swapped in.
     Swap(Rare<u8>),
+    /// A transfer goes on, or its connection is closed.
+    Transfer {
+        /// Of those under way.
+        which: u8,
+        /// The connection is closed.
+        close: Rare<()>,
+    },
+}
+
+/// A transfer under way.
+struct Transfer {
+    number: u32,
+    request: Vec<u8>,
+    /// Messages so far.
+    messages: usize,
 }
 
 /// A client whose answer is to come.
@@ -102,6 +119,7 @@ pub struct Run {
     variant: usize,
     /// By the mark of their connection.
     waiting: BTreeMap<u64, Waiting>,
+    transfers: Vec<Transfer>,
     queries: Vec<Upstream>,
     servers: Vec<SocketAddr>,
     buffer: Vec<u8>,
@@ -112,11 +130,14 @@ pub struct Run {
 
 impl Default for Run {
     fn default() -> Run {
+        let mut shard = Shard::new(world::images(0), [3; 32]);
+        shard.on_clock(CLOCK);
         Run {
-            shard: Shard::new(world::images(0), [3; 32]),
+            shard,
             now: Time::from_secs(1),
             variant: 0,
             waiting: BTreeMap::new(),
+            transfers: Vec::new(),
             queries: Vec::new(),
             servers: world::servers(),
             buffer: vec![0; MESSAGE_OCTETS_MAX],
@@ -131,7 +152,7 @@ impl Run {
     /// Takes one step. Panics where the shard breaks a promise.
     pub fn step(&mut self, step: &Step<'_>) {
         match step {
-            Step::Ask { tcp, who, request } => self.ask(*tcp, who.0.unwrap_or(0x81), request.octets()),
+            Step::Ask { tcp, who, request } => self.ask(*tcp, who.0.unwrap_or(0x81), request.octets(self.clock())),
             Step::Answer { which, other_socket, other_server, response } => {
                 let Some(index) = self.query(which.0.unwrap_or(0)) else { return };
                 let query = &self.queries[index];
@@ -172,13 +193,45 @@ impl Run {
                 self.variant = usize::from(variant) % world::VARIANTS;
                 self.shard.on_images(world::images(self.variant));
             }
+            Step::Transfer { which, close } => {
+                let Some(last) = self.transfers.len().checked_sub(1) else { return };
+                let index = usize::from(*which).min(last);
+                match close {
+                    Rare(Some(())) => self.shard.end_transfer(self.transfers.swap_remove(index).number),
+                    Rare(None) => self.transfer(index),
+                }
+            }
         }
         self.act();
         self.check();
     }
 
-    /// Lets all time-outs pass: then nobody waits and nothing is in flight.
+    /// The time of the day.
+    fn clock(&self) -> u64 {
+        CLOCK + self.now.as_micros() / 1_000_000
+    }
+
+    /// Takes the next message of a transfer.
+    fn transfer(&mut self, index: usize) {
+        let Transfer { number, request, messages } = &mut self.transfers[index];
+        let message = self.shard.transfer_message(*number, &mut self.buffer);
+        let (TransferMessage::More(octets) | TransferMessage::Last(octets)) = message else {
+            panic!("every record of the zones fits a message")
+        };
+        reply::check_transfer(request, *messages == 0, &self.buffer[..octets]);
+        *messages += 1;
+        assert!(*messages < 10, "the zones are small");
+        if matches!(message, TransferMessage::Last(_)) {
+            self.transfers.swap_remove(index);
+        }
+    }
+
+    /// Lets all time-outs pass and all transfers come to their end: then nobody waits and nothing is in flight.
     pub fn end(mut self) {
+        while let Some(last) = self.transfers.len().checked_sub(1) {
+            self.transfer(last);
+        }
+        assert_eq!(self.shard.transfers(), 0);
         self.pass(world::TIMEOUT_SLOW + TICK, false);
         assert!(self.waiting.is_empty());
         assert_eq!((self.shard.waiters(), self.shard.resolves_in_flight()), (0, 0));
@@ -203,6 +256,7 @@ impl Run {
             connection: self.marks,
         };
         let answerable = reply::is_answerable(&request);
+        let dropped = self.shard.counters().rrl_dropped;
         self.answerable += u64::from(answerable);
         self.silent += u64::from(!answerable);
         match self.shard.on_query(self.now, &client, &request, &mut self.buffer[..room]) {
@@ -210,7 +264,11 @@ impl Run {
                 assert!(answerable);
                 reply::check(&request, via, &self.buffer[..octets]);
             }
-            Outcome::Silence => assert!(!answerable),
+            Outcome::Silence => assert!(!answerable || self.shard.counters().rrl_dropped == dropped + 1),
+            Outcome::Transfer(number) => {
+                assert!(via == Transport::Tcp);
+                self.transfers.push(Transfer { number, request, messages: 0 });
+            }
             Outcome::Pending => {
                 let until = self.now + timeout(&request) + TICK;
                 self.waiting.insert(self.marks, Waiting { client, request, until });
@@ -246,6 +304,7 @@ impl Run {
         }
         assert!(self.shard.deadline().is_none_or(|deadline| deadline > end), "the shard goes round in circles");
         self.now = end;
+        self.shard.on_clock(self.clock());
         for waiting in self.waiting.values() {
             assert!(waiting.until >= self.now, "a client was left without an answer: {:02x?}", waiting.request);
         }
@@ -264,6 +323,9 @@ impl Run {
                 Action::AskUdp { socket, server, octets } => {
                     assert!(socket < world::UDP_PORTS);
                     self.asked(socket, None, server, octets);
+                }
+                Action::Notified { zone, .. } => {
+                    assert!(!self.shard.images().zones[zone as usize].about.notify_from.is_empty());
                 }
                 Action::AskTcp { exchange, server, octets } => self.asked(0, Some(exchange), server, octets),
                 Action::EndTcp { exchange } => {
@@ -296,7 +358,9 @@ impl Run {
         assert_eq!(self.shard.waiters(), waiting);
         assert_eq!(counters.queries_udp + counters.queries_tcp, self.answerable);
         assert_eq!(counters.dropped_malformed, self.silent);
-        assert_eq!(counters.replies + waiting as u64, self.answerable);
+        assert_eq!(counters.replies + waiting as u64 + counters.rrl_dropped, self.answerable);
+        assert_eq!(self.shard.transfers(), self.transfers.len());
+        assert!(self.transfers.len() <= TRANSFERS_MAX);
         let by_rcode =
             counters.rcode_noerror + counters.rcode_nxdomain + counters.rcode_servfail + counters.rcode_other;
         assert_eq!(by_rcode, counters.replies);

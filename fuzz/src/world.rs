@@ -1,21 +1,24 @@
 //! The images that `on_query` is fuzzed with: a zone of everything that a lookup must tell apart, pools of servers that
-//! are asked in each way, and routes that refuse.
+//! are asked in each way, routes that refuse, peers that may transfer zones and notify of them, and their keys.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ringdns_shard::Images;
-use ringdns_shard::guard::Acl;
-use ringdns_shard::images::{Bounds, CacheSettings, Listener};
+use ringdns_shard::guard::{Acl, Network, rrl};
+use ringdns_shard::images::{Allowed, Bounds, CacheSettings, Listener, Zone, ZoneAbout};
+use ringdns_shard::tsig::{Algorithm, Key};
 use ringdns_shard::upstream::{Kind, Pool, Protocol, Routes, Server, Strategy, Target};
 use ringdns_shard::wire::name::{HashKey, Name};
+use ringdns_shard::zone::difference::Difference;
+use ringdns_shard::zone::journal::Journal;
 use ringdns_shard::zone::{self, Builder, Image};
 
 /// Sockets towards upstreams; it stays, whatever later images say.
 pub const UDP_PORTS: u8 = 4;
 /// Images that may be swapped in.
-pub const VARIANTS: usize = 4;
+pub const VARIANTS: usize = 5;
 /// Questions in flight, in the variant that allows the most.
 pub const RESOLVES: usize = 6;
 /// Clients that wait for a question, in the variant that allows the most.
@@ -49,6 +52,7 @@ pub const NAMES: &[&str] = &[
     "www.sub.zone.test",
     "out.zone.test",
     "inner.fwd.test",
+    "gone.test",
     "refused.test",
     "nowhere.invalid",
     ".",
@@ -127,19 +131,57 @@ out  CNAME www.fwd.test.
 pub fn images(variant: usize) -> Arc<Images> {
     static BUILT: OnceLock<[Arc<Images>; VARIANTS]> = OnceLock::new();
     let built = BUILT.get_or_init(|| {
-        let zones = [("zone.test", ZONE), ("sub.zone.test", SUB), ("inner.fwd.test", INNER)]
-            .map(|(apex, text)| Arc::new(zone(apex, text)));
+        let zones = zones();
         std::array::from_fn(|variant| Arc::new(build(variant, zones.to_vec())))
     });
     built[variant].clone()
 }
 
-fn build(variant: usize, zones: Vec<Arc<Image>>) -> Images {
+/// The zones: the first for peers of an address and for those with a key, with a difference to the serial before; the
+/// second for a key; the third for nobody; the last one without records.
+fn zones() -> [Zone; 4] {
+    let loopback = Some("127.0.0.0/25".parse::<Network>().expect("a network of ours"));
+    let [by_address, by_key] = [(loopback, None), (None, Some(key_names()[0].clone()))]
+        .map(|(network, key)| vec![Allowed { network, key }]);
+    let whole = zone("zone.test", ZONE);
+    let before = zone("zone.test", &ZONE.replacen("host.zone.test. 1 ", "host.zone.test. 0 ", 1));
+    let mut journal = Journal::default();
+    journal.push(Arc::new(Difference::between(&before, &whole).expect("the serials differ")));
+    let shared = |apex: &str, image: Option<Image>, journal, allowed: &[&[Allowed]]| Zone {
+        image: image.map(Arc::new),
+        about: Arc::new(ZoneAbout {
+            apex: name(apex),
+            journal,
+            allow_transfer: allowed.concat(),
+            notify_from: allowed.concat(),
+        }),
+    };
+    [
+        shared("zone.test", Some(whole), journal, &[&by_address, &by_key]),
+        shared("sub.zone.test", Some(zone("sub.zone.test", SUB)), Journal::default(), &[&by_key]),
+        Zone::new(Arc::new(zone("inner.fwd.test", INNER))),
+        shared("gone.test", None, Journal::default(), &[&by_address]),
+    ]
+}
+
+fn key_names() -> [Name; 3] {
+    ["a-key.test", "b-key.test", "strange.test"].map(name)
+}
+
+/// The keys that peers sign with: two that are known, one that is not.
+pub fn tsig_keys() -> [Arc<Key>; 3] {
+    let algorithms = [Algorithm::HmacSha256, Algorithm::HmacSha1, Algorithm::HmacSha512];
+    let mut algorithms = algorithms.into_iter();
+    key_names().map(|name| Arc::new(Key::new(&name, algorithms.next().expect("one for each"), b"a secret")))
+}
+
+fn build(variant: usize, zones: Vec<Zone>) -> Images {
     let hash_key = key();
     let mut routes = vec![
         (name("zone.test"), Target::Zone(0)),
         (name("sub.zone.test"), Target::Zone(1)),
         (name("inner.fwd.test"), Target::Zone(2)),
+        (name("gone.test"), Target::Zone(3)),
         (name("fwd.test"), Target::Pools(vec![0, 1])),
         (name("tcp.test"), Target::Pools(vec![1])),
         (name("face.test"), Target::Pools(vec![2])),
@@ -161,8 +203,9 @@ fn build(variant: usize, zones: Vec<Arc<Image>>) -> Images {
         listeners: vec![Listener { allow: Acl::local_and_private() }, Listener { allow: Acl::default() }],
         identity: b"one of the nodes".as_slice().into(),
         version: b"fuzz".as_slice().into(),
-        routes: Routes::new(&hash_key, routes),
+        routes: Arc::new(Routes::new(&hash_key, routes)),
         zones,
+        keys: Arc::new(tsig_keys().into_iter().take(2).map(Arc::unwrap_or_clone).collect()),
         pools: pools(),
         cache: CacheSettings {
             octets: cache_octets,
@@ -170,6 +213,14 @@ fn build(variant: usize, zones: Vec<Arc<Image>>) -> Images {
             max_ttl: Duration::from_secs(3600),
             negative_max_ttl: Duration::from_secs(60),
         },
+        rrl: (variant == 4).then(|| rrl::Settings {
+            rate: 1,
+            slip: 2,
+            prefix4: 24,
+            prefix6: 56,
+            entries: 16,
+            ..rrl::Settings::default()
+        }),
         bounds: Bounds {
             resolves,
             waiters: if variant == 1 { 1 } else { WAITERS },

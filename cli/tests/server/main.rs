@@ -11,3 +11,5 @@ mod load;
 mod process;
 mod reload;
 mod shipped;
+mod signed;
+mod transfers;

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use super::fault::{At, Collector};
 use super::keys::Settings;
 use super::schema::meant;
+use super::zones;
 
 /// The word in `to` of a route for names that are refused.
 pub(super) const REFUSE: &str = "refuse";
@@ -17,6 +18,7 @@ pub(super) fn check(settings: &Settings, faults: &mut Collector) {
     names(settings, faults);
     routes(settings, faults);
     loops(settings, faults);
+    zones::check(settings, faults);
     if *settings.cache.min_ttl > *settings.cache.max_ttl {
         let message = "`min_ttl` in [cache] is above `max_ttl`; lower the one or raise the other".to_owned();
         faults.push(settings.cache.min_ttl.place().max(settings.cache.max_ttl.place()), message);
@@ -45,7 +47,7 @@ fn listeners(settings: &Settings, faults: &mut Collector) {
 }
 
 /// Reports every value that an earlier one equals.
-fn unique<'a, T: Hash + Eq + 'a>(
+pub(super) fn unique<'a, T: Hash + Eq + 'a>(
     values: impl Iterator<Item = &'a At<T>>,
     faults: &mut Collector,
     message: impl Fn(&T) -> String,

@@ -1,7 +1,6 @@
 //! What the value of a key may look like: how it is read, what is said of it, how it is written.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ringdns_shard::guard::Network;
@@ -97,6 +96,25 @@ impl<T: Copy + PartialEq> Form for Choice<T> {
     fn write(&self, value: &T) -> String {
         let (word, _) = self.words.iter().find(|(_, of_word)| of_word == value).expect("a value comes from a word");
         quoted(word)
+    }
+}
+
+/// Yes or no.
+pub(super) struct Flag;
+
+impl Form for Flag {
+    type Value = bool;
+
+    fn read(&self, reader: &mut Reader<'_>, found: Found<'_>) -> Option<bool> {
+        found.get_ref().as_bool().or_else(|| reader.wrong(found, &self.accepts()))
+    }
+
+    fn accepts(&self) -> String {
+        "true, false".to_owned()
+    }
+
+    fn write(&self, value: &bool) -> String {
+        value.to_string()
     }
 }
 
@@ -387,43 +405,25 @@ impl Form for NameForm {
     }
 }
 
-/// Where a zone's records come from.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum ZoneFile {
-    /// The demonstration zone that is built into the program.
-    Demonstration,
-    /// A master file.
-    Path(PathBuf),
-}
+/// A domain name, or nothing.
+pub(super) struct OptionalName;
 
-/// The word that stands for [`ZoneFile::Demonstration`].
-const DEMONSTRATION: &str = "builtin:demonstration";
+impl Form for OptionalName {
+    type Value = Option<Name>;
 
-/// The form of [`ZoneFile`].
-pub(super) struct FileForm;
-
-impl Form for FileForm {
-    type Value = ZoneFile;
-
-    fn read(&self, reader: &mut Reader<'_>, found: Found<'_>) -> Option<ZoneFile> {
+    fn read(&self, reader: &mut Reader<'_>, found: Found<'_>) -> Option<Option<Name>> {
         match found.get_ref().as_str() {
-            Some(DEMONSTRATION) => Some(ZoneFile::Demonstration),
-            Some(text) if !text.is_empty() && !text.contains('\0') => {
-                Some(ZoneFile::Path(reader.folder().join(Path::new(text))))
-            }
-            _ => reader.wrong(found, &self.accepts()),
+            Some("") => Some(None),
+            _ => NameForm.read(reader, found).map(Some),
         }
     }
 
     fn accepts(&self) -> String {
-        format!("the path of a master file, or {} for the demonstration zone", quoted(DEMONSTRATION))
+        format!("{}, or \"\" for none", NameForm.accepts())
     }
 
-    fn write(&self, value: &ZoneFile) -> String {
-        match value {
-            ZoneFile::Demonstration => quoted(DEMONSTRATION),
-            ZoneFile::Path(path) => quoted(&path.to_string_lossy()),
-        }
+    fn write(&self, value: &Option<Name>) -> String {
+        quoted(&value.as_ref().map(Name::to_string).unwrap_or_default())
     }
 }
 

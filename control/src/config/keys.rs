@@ -1,20 +1,25 @@
 //! Every setting, declared once. Names and meanings are a contract with operators and packages.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use log::LevelFilter;
 use ringdns_shard::limits;
+use ringdns_shard::tsig::Algorithm;
 use ringdns_shard::upstream::{Kind, Server as UpstreamServer, Strategy};
 use ringdns_shard::wire::name::Name;
 use toml::de::DeTable;
 
 use super::fault::{At, Place};
+use super::files::{FileForm, FolderForm, ZoneFile};
 use super::form::{
-    Choice, Cores, CoresForm, Count, Destination, FileForm, Form, List, LoopbackSocket, NameForm, Net, NetForm, Octets,
-    PoolName, ServerForm, Socket, Span, Text, ZoneFile,
+    Choice, Cores, CoresForm, Count, Destination, Flag, Form, List, LoopbackSocket, NameForm, Net, NetForm, Octets,
+    OptionalName, PoolName, ServerForm, Socket, Span, Text,
 };
+use super::rrl::{Rrl, RrlForm};
 use super::schema::{KeyDescription, Reader, Table, TableDescription, settings};
+use super::transfer::{Allow, AllowForm, Peer, PeerForm, Secret, SecretFile, SecretFileForm, SecretForm};
 
 /// Which core gets a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,24 +73,27 @@ const PROTOCOLS_MAX: usize = 7;
 const ZONES_MAX: usize = 100_000;
 const UPSTREAMS_MAX: usize = 1_024;
 const ROUTES_MAX: usize = 100_000;
-const NETWORKS_MAX: usize = 1_024;
+pub(super) const NETWORKS_MAX: usize = 1_024;
+const KEYS_MAX: usize = 1_024;
+const TEMPLATES_MAX: usize = 1_024;
+const WITHIN_MAX: usize = 1_024;
+const FOLDERS_MAX: usize = 16;
+const PRIMARIES_MAX: usize = 16;
+const NOTIFY_MAX: usize = 64;
+const ALLOW_TRANSFER_MAX: usize = 64;
+/// Octets of the one string of a TXT record (RFC 1035 §3.3.14).
+const GROUP_OCTETS_MAX: usize = 255;
+
+const fn peers(min: usize, max: usize) -> List<PeerForm> {
+    List { of: PeerForm, min, max }
+}
+
+const ALLOW_TRANSFER: List<AllowForm> = List { of: AllowForm, min: 0, max: ALLOW_TRANSFER_MAX };
 const USER_OCTETS_MAX: usize = 32;
 
 /// Tables of the documented contract that this version does not have.
-pub(super) const TABLES_LATER: &[&str] = &[
-    "auth",
-    "certificate",
-    "dnssec",
-    "dnstap",
-    "filter",
-    "fleet",
-    "group",
-    "key",
-    "list",
-    "query_log",
-    "record",
-    "resolver",
-];
+pub(super) const TABLES_LATER: &[&str] =
+    &["auth", "certificate", "dnssec", "dnstap", "filter", "fleet", "group", "list", "query_log", "record", "resolver"];
 
 settings! {
     /// The process as a whole.
@@ -105,7 +113,10 @@ settings! {
         identity: String = Text { octets_max: limits::IDENTITY_OCTETS_MAX }, default r#""""#;
         /// What version.bind and version.server (class CH, type TXT) answer; empty: refused.
         version: String = Text { octets_max: limits::IDENTITY_OCTETS_MAX }, default r#""""#;
-        later: ["state"];
+        /// The folder for what this server keeps: the copies of zones that name no file, and the differences between
+        /// versions of zones. Changes need a restart.
+        state: PathBuf = FolderForm, default r#""state""#;
+        later: [];
     }
 
     /// Where clients ask, a table for each address. A file without any has one with the defaults.
@@ -127,13 +138,78 @@ settings! {
         later: ["certificate", "proxies", "paths"];
     }
 
-    /// A zone that this server is authoritative for. Each is a route of its own.
+    /// A key that two servers share, with which they sign messages to each other (TSIG, RFC 8945). Exactly one of
+    /// `secret` and `secret_file` is given.
+    several(KEYS_MAX) key: Key {
+        /// The name of the key, the same on both servers.
+        name: Name = NameForm, example r#""transfer.""#;
+        /// How messages are signed.
+        algorithm: Algorithm = Choice {
+            words: &[
+                ("hmac-sha1", Algorithm::HmacSha1),
+                ("hmac-sha256", Algorithm::HmacSha256),
+                ("hmac-sha384", Algorithm::HmacSha384),
+                ("hmac-sha512", Algorithm::HmacSha512),
+            ],
+            later: &[],
+        }, default r#""hmac-sha256""#;
+        /// What the two servers share. It ought to be random and as long as what the algorithm gives, 32 octets for
+        /// "hmac-sha256", as `openssl rand -base64 32` makes it. `ringdns config` does not print it.
+        secret: Option<Secret> = SecretForm, default r#""""#;
+        /// A file that holds the secret and nothing else, read whenever this file is. Nobody but the `user` of
+        /// [server] need be able to read it.
+        secret_file: Option<SecretFile> = SecretFileForm, optional r#""transfer.key""#;
+        later: [];
+    }
+
+    /// A zone that this server is authoritative for. Each is a route of its own. A zone with `primaries` is a copy of
+    /// theirs. One that others are `member_of` is a catalog that is made here (RFC 9432). All others are read from
+    /// their `file`.
     several(ZONES_MAX) zone: Zone {
         /// The name of the zone.
         name: Name = NameForm, example r#""example.com""#;
-        /// Its master file (RFC 1035 §5), relative to the folder of this file.
-        file: ZoneFile = FileForm, example r#""example.com.zone""#;
-        later: ["primaries", "notify", "allow_transfer", "catalog"];
+        /// Its master file (RFC 1035 §5), relative to the folder of this file. With `primaries`, the file in which the
+        /// copy is kept; without a name, it is kept in `state` of [server]. A catalog that is made here has none.
+        file: ZoneFile = FileForm, optional r#""example.com.zone""#;
+        /// The folders from which $INCLUDE may read, beside the folder of `file` and what is below it.
+        include: Vec<At<PathBuf>> = List { of: FolderForm, min: 0, max: FOLDERS_MAX }, default "[]";
+        /// The servers from which the zone is transferred, in the order in which they are asked. Their NOTIFY messages
+        /// are heeded.
+        primaries: Vec<At<Peer>> = peers(0, PRIMARIES_MAX), default "[]";
+        /// The servers that are told of changes (RFC 1996).
+        notify: Vec<At<Peer>> = peers(0, NOTIFY_MAX), default "[]";
+        /// Who may transfer the zone; all others get REFUSED.
+        allow_transfer: Vec<At<Allow>> = ALLOW_TRANSFER, default "[]";
+        /// Whether the zone is a catalog whose members are served here (RFC 9432). What they get stands in a
+        /// [[template]].
+        catalog: bool = Flag, default "false";
+        /// The catalog made here that lists this zone: the name of a [[zone]] without `file`, `primaries` and `catalog`.
+        member_of: Option<Name> = OptionalName, default r#""""#;
+        /// The zone's `group` in that catalog; empty: none.
+        group: String = Text { octets_max: GROUP_OCTETS_MAX }, default r#""""#;
+        later: [];
+    }
+
+    /// What the members of a catalog get (RFC 9432). Their copies are kept in `state` of [server].
+    several(TEMPLATES_MAX) template: Template {
+        /// The catalog: the name of a [[zone]] with `catalog = true`.
+        catalog: Name = NameForm, example r#""catalog.example""#;
+        /// The members with this `group` in the catalog. Empty: those without any, or with none that another
+        /// [[template]] of the catalog has.
+        group: String = Text { octets_max: GROUP_OCTETS_MAX }, default r#""""#;
+        /// The names that members may have: these and what is below them. Others are not served, so that whoever makes
+        /// the catalog has no say in other names. The default is every name.
+        within: Vec<At<Name>> = List { of: NameForm, min: 1, max: WITHIN_MAX }, default r#"["."]"#;
+        /// The servers from which members are transferred, as in [[zone]].
+        primaries: Vec<At<Peer>> = peers(1, PRIMARIES_MAX), example r#"["192.0.2.1:53 key=transfer."]"#;
+        /// The servers that are told of changes, as in [[zone]].
+        notify: Vec<At<Peer>> = peers(0, NOTIFY_MAX), default "[]";
+        /// Who may transfer members, as in [[zone]].
+        allow_transfer: Vec<At<Allow>> = ALLOW_TRANSFER, default "[]";
+        /// The catalog made here that lists the members in turn, as in [[zone]], with the group of this
+        /// template.
+        member_of: Option<Name> = OptionalName, default r#""""#;
+        later: [];
     }
 
     /// A pool of servers to which queries are forwarded.
@@ -194,7 +270,13 @@ settings! {
         resolves: u32 = Count { min: 1, max: 65_536 }, default "10000";
         /// Clients that wait for the same question, on each core.
         waiters: u32 = Count { min: 1, max: limits::WAITERS_MAX as u32 }, default "1000";
-        later: ["rate", "rrl"];
+        /// Records of a zone that is transferred from its primaries, in all; a transfer that brings more is broken off.
+        transfer: u64 = Octets { min: 1 << 16, max: 1 << 40 }, default r#""1GiB""#;
+        /// Response rate limiting for zones that this server is authoritative for, so that it is of no use in attacks
+        /// with forged addresses: each core sends only so many equal responses a second to one network. Clients whose
+        /// address is certain, as over TCP, are not limited.
+        rrl: Rrl = RrlForm, default "{}";
+        later: ["rate"];
     }
 
     /// What the program says of itself, on standard error.

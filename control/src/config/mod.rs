@@ -1,28 +1,39 @@
 //! The configuration file: what may stand in it (`keys`), how it is read, what is said of its mistakes. Reads the
-//! file and, where there is none, /etc/resolv.conf; opens nothing else and starts nothing.
+//! file, the files of secrets that it names and, where there is none, /etc/resolv.conf; opens nothing else and starts
+//! nothing.
 
 mod check;
 mod fault;
+mod files;
 mod form;
 mod keys;
 mod page;
+mod rrl;
 mod schema;
+mod transfer;
+mod zones;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use ringdns_shard::wire::name::{self, Name};
 use toml::de::DeTable;
 
 pub use fault::{At, Fault, Faults, Place};
-pub use form::{Cores, Net, ZoneFile};
+pub use files::ZoneFile;
+pub use form::{Cores, Net};
 pub use keys::{
-    Cache, Control, Limits, Listen, Log, LogFormat, Protocol, Replicas, Route, Server, Settings, Steering, Upstream,
-    Zone,
+    Cache, Control, Key, Limits, Listen, Log, LogFormat, Protocol, Replicas, Route, Server, Settings, Steering,
+    Template, Upstream, Zone,
 };
 pub use page::{default_file, reference};
+pub use ringdns_shard::tsig::Algorithm;
+pub use rrl::Rrl;
+pub use transfer::{Allow, Peer, Secret, SecretFile};
 
 use schema::{Reader, Table};
 
@@ -160,6 +171,30 @@ impl Settings {
         u8::try_from(largest).expect("the range of the key fits")
     }
 
+    /// How each zone comes by its records, in the order of the zones.
+    pub fn origins(&self) -> Vec<Origin> {
+        let zones = self.zone.iter().filter_map(|zone| zone.member_of.as_ref());
+        let templates = self.template.iter().filter_map(|template| template.member_of.as_ref());
+        let made: HashSet<&Name> = zones.chain(templates).collect();
+        let origin = |zone: &Zone| match () {
+            _ if !zone.primaries.is_empty() => Origin::Primaries,
+            _ if made.contains(&*zone.name) => Origin::Members,
+            _ => Origin::File,
+        };
+        self.zone.iter().map(|zone| origin(zone)).collect()
+    }
+
+    /// What `member` of `catalog` gets, in these groups: the first template that has one of them, or else the one without
+    /// a group. `None`: there is no such template, or the member is not within its names; it is not served.
+    pub fn template(&self, catalog: &Name, member: &Name, groups: &[impl AsRef<[u8]>]) -> Option<&Template> {
+        let of_catalog = || self.template.iter().filter(|template| *template.catalog == *catalog);
+        let named = |template: &&At<Template>| {
+            !template.group.is_empty() && groups.iter().any(|group| group.as_ref() == template.group.as_bytes())
+        };
+        let template = of_catalog().find(named).or_else(|| of_catalog().find(|template| template.group.is_empty()));
+        template.map(|template| &**template).filter(|template| template.within.iter().any(|top| is_within(member, top)))
+    }
+
     /// The CPUs that serve, out of those that this process may use.
     ///
     /// # Errors
@@ -182,6 +217,34 @@ impl Settings {
             },
         }
     }
+}
+
+/// How a zone comes by its records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// They are read from the zone's file: a primary zone.
+    File,
+    /// They are transferred from the zone's primaries: a secondary zone.
+    Primaries,
+    /// They list the zones that are `member_of` this one: a catalog that is made here.
+    Members,
+}
+
+impl Key {
+    /// What the two servers share.
+    ///
+    /// # Panics
+    /// When neither `secret` nor `secret_file` is given: settings that were checked have one of them.
+    pub fn octets(&self) -> &[u8] {
+        let of_file = self.secret_file.as_ref().map(|file| &file.secret);
+        self.secret.as_ref().or(of_file).expect("a checked key has a secret").octets()
+    }
+}
+
+/// Whether `name` is `top` or below it.
+fn is_within(name: &Name, top: &Name) -> bool {
+    let above = name.labels().checked_sub(top.labels());
+    above.is_some_and(|above| name::labels(name.as_wire()).skip(above).eq(name::labels(top.as_wire())))
 }
 
 impl Route {

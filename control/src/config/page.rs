@@ -8,7 +8,8 @@ use super::schema::TableDescription;
 const COMMENT_COLUMNS: usize = 100;
 
 impl Settings {
-    /// The configuration in force as TOML that reads back as the same settings.
+    /// The configuration in force as TOML that reads back as the same settings, but for the secrets of keys: they are
+    /// left out, and reading back says so.
     pub fn to_toml(&self) -> String {
         let tables = self.tables().into_iter().map(|(heading, values)| {
             let lines: Vec<String> = values.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
@@ -37,7 +38,9 @@ pub fn default_file() -> String {
         for key in &table.keys {
             comment(&mut text, &words(key.doc));
             comment(&mut text, &format!("Accepted: {}.", key.accepts));
-            text.push_str(&format!("{mark}{} = {}\n", key.name, key.sample));
+            // In a table that stands as it is, so does the default.
+            let value = key.default.filter(|_| !example).unwrap_or(key.sample);
+            text.push_str(&format!("{mark}{} = {value}\n", key.name));
         }
     }
     text
@@ -75,7 +78,8 @@ fn table_reference(table: &TableDescription) -> String {
     let mut page = format!("\n## `{}`\n\n{}\n", table.heading, words(table.doc));
     for key in &table.keys {
         let default = match key.default {
-            Some(default) => format!("default `{default}`"),
+            Some(default) if default == key.sample => format!("default `{default}`"),
+            Some(default) => format!("default `{default}`, for example `{}`", key.sample),
             None => format!("must be given, for example `{}`", key.sample),
         };
         page.push_str(&format!("\n### `{}`\n\n{}\n\n", key.name, words(key.doc)));

@@ -19,7 +19,7 @@ pub(super) struct KeyDescription {
     pub(super) name: &'static str,
     /// The default as TOML; `None` where the key must be given.
     pub(super) default: Option<&'static str>,
-    /// The default, or where there is none an example, as TOML.
+    /// The default, or an example where there is none or it is empty, as TOML.
     pub(super) sample: &'static str,
     pub(super) accepts: String,
     pub(super) doc: &'static str,
@@ -88,7 +88,8 @@ impl<'a> Reader<'a> {
         At::new(value, self.place(found))
     }
 
-    fn place(&self, found: Found<'_>) -> Place {
+    /// Where a value begins.
+    pub(super) fn place(&self, found: Found<'_>) -> Place {
         self.lines.place(found.span().start)
     }
 
@@ -175,17 +176,22 @@ impl<'a> Reader<'a> {
 
     fn table<T: Table>(&mut self, table: &DeTable<'_>, heading: Place) -> Option<T> {
         let keys: Vec<&str> = T::describe().keys.iter().map(|key| key.name).collect();
-        for (key, _) in table.iter().filter(|(key, _)| !keys.contains(&key.get_ref().as_ref())) {
+        self.known_keys(table, &T::heading(), &keys, T::LATER);
+        T::read(self, table, heading)
+    }
+
+    /// Refuses every key of the table `title` that is not declared.
+    pub(super) fn known_keys(&mut self, table: &DeTable<'_>, title: &str, known: &[&str], later: &[&str]) {
+        for (key, _) in table.iter().filter(|(key, _)| !known.contains(&key.get_ref().as_ref())) {
             let name = key.get_ref().as_ref();
-            let message = if T::LATER.contains(&name) {
-                format!("`{name}` in {} is not available in this version; remove it", T::heading())
+            let message = if later.contains(&name) {
+                format!("`{name}` in {title} is not available in this version; remove it")
             } else {
-                let accepted = keys.join("`, `");
-                format!("unknown key `{name}` in {}{}; accepted: `{accepted}`", T::heading(), meant(name, &keys))
+                let accepted = known.join("`, `");
+                format!("unknown key `{name}` in {title}{}; accepted: `{accepted}`", meant(name, known))
             };
             self.fault(key.span().start, message);
         }
-        T::read(self, table, heading)
     }
 
     fn wrong_shape<T: Table, V>(&mut self, found: Found<'_>) -> Option<V> {
@@ -220,7 +226,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn kind(found: Found<'_>) -> &'static str {
+/// What a value is, for messages.
+pub(super) fn kind(found: Found<'_>) -> &'static str {
     match found.get_ref() {
         DeValue::String(_) => "the string",
         DeValue::Integer(_) => "the number",
@@ -243,6 +250,9 @@ pub(super) fn meant(name: &str, known: &[&str]) -> String {
 
 /// Declares the tables of the configuration file and the type that holds them all. From the one declaration come the
 /// types, the reading, the default file, the printed configuration and the reference page.
+///
+/// What follows a form is the value of a key that the file leaves out (`default`), or an example: of a key that must be
+/// given (`example`), or of one that is `""` where it is left out (`optional`).
 macro_rules! settings {
     ($(
         $(#[doc = $doc:literal])+
@@ -323,6 +333,7 @@ macro_rules! settings {
         }
     };
     (@default default $sample:literal) => { Some($sample) };
+    (@default optional $sample:literal) => { Some("\"\"") };
     (@default example $sample:literal) => { None };
     (@shape single $type:ident) => { $type };
     (@shape several $type:ident) => { Vec<At<$type>> };

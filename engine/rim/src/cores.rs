@@ -11,6 +11,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use ringdns_shard::Images;
 
 use crate::bind::Bound;
+use crate::engine::Events;
 use crate::limits::{MESSAGES_MAX, STOP_GRACE};
 use crate::telemetry::Snapshot;
 use crate::thread::{self, Beginning, Message};
@@ -44,8 +45,8 @@ type Started = Receiver<Result<(), String>>;
 
 impl Bound {
     /// Starts the cores: `images` and `seeds` have one entry a core, and each image knows every listener of the plan.
-    /// Returns when all cores answer; on trouble none runs.
-    pub fn start(self, images: Vec<Arc<Images>>, seeds: Vec<[u8; 32]>) -> Result<Cores, Trouble> {
+    /// `events` hears on the cores' threads what others must see to. Returns when all cores answer; on trouble none runs.
+    pub fn start(self, images: Vec<Arc<Images>>, seeds: Vec<[u8; 32]>, events: Events) -> Result<Cores, Trouble> {
         let count = self.plan.cpus.len();
         assert_eq!((images.len(), seeds.len()), (count, count));
         assert!(images.iter().all(|images| images.listeners.len() == self.plan.listens.len()));
@@ -70,6 +71,7 @@ impl Bound {
                 upstream_v6: upstream.v6,
                 tcp_connections: (self.plan.tcp_clients / count).max(1),
                 tcp_idle: self.plan.tcp_idle,
+                events: events.clone(),
                 messages,
                 bell: Arc::new(bell),
             };

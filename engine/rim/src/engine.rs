@@ -8,6 +8,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use ringdns_shard::limits::MESSAGE_OCTETS_MAX;
+use ringdns_shard::wire::name::Name;
 use ringdns_shard::{Action, Client, Images, Outcome, Shard, Time, Transport};
 
 use crate::clock;
@@ -26,6 +28,23 @@ use crate::tcp::Connections;
 use crate::telemetry::{RimCounters, Snapshot};
 use crate::udp;
 use crate::upstream::{self, Exchange};
+
+/// Something that a core has heard and others must see to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A primary says that a secondary zone has changed (RFC 1996). It is one whose NOTIFY is heard.
+    Notified {
+        /// The zone.
+        apex: Name,
+        /// The serial that it tells, where it tells one.
+        serial: Option<u32>,
+        /// The primary.
+        peer: IpAddr,
+    },
+}
+
+/// Who is told of events. Called on the thread of a core, between two packets: it must not block, and not take long.
+pub type Events = Arc<dyn Fn(Event) + Send + Sync>;
 
 /// What the tasks of a core share.
 pub(crate) struct Shared {
@@ -48,6 +67,7 @@ pub(crate) struct Core {
     pub(crate) exchanges: HashMap<u64, Exchange>,
     /// Replies over TCP and the octets of actions, [`MESSAGE_OCTETS_MAX`] of them.
     pub(crate) buffer: Box<[u8]>,
+    events: Events,
     alarm: Alarm,
     /// When the connections are looked at next; `None` while there are none.
     sweep_at: Option<Time>,
@@ -64,23 +84,27 @@ pub(crate) struct Parts {
     pub(crate) upstream: upstream::Sockets,
     pub(crate) tcp_connections: usize,
     pub(crate) tcp_idle: Duration,
+    pub(crate) events: Events,
 }
 
 impl Shared {
     /// A core with its shard, on the thread that will run it.
     pub(crate) fn new(parts: Parts) -> io::Result<Rc<Shared>> {
         let alarm = Alarm::new()?;
+        let mut shard = Shard::new(parts.images, parts.seed);
+        shard.on_clock(clock::unix_seconds());
         Ok(Rc::new_cyclic(|me| Shared {
             core: RefCell::new(Core {
                 index: parts.index,
                 cpu: parts.cpu,
-                shard: Shard::new(parts.images, parts.seed),
+                shard,
                 counters: RimCounters::default(),
                 udp: parts.udp,
                 connections: Connections::new(parts.tcp_connections, parts.tcp_idle),
                 upstream: parts.upstream,
                 exchanges: HashMap::new(),
                 buffer: vec![0; MESSAGE_OCTETS_MAX].into_boxed_slice(),
+                events: parts.events,
                 alarm,
                 sweep_at: None,
                 me: me.clone(),
@@ -99,6 +123,12 @@ pub(crate) async fn alarms(shared: Rc<Shared>) {
 }
 
 impl Core {
+    /// The time now, which begins an event. The shard is told the time of the day on the way.
+    pub(crate) fn now(&mut self) -> Time {
+        self.shard.on_clock(clock::unix_seconds());
+        clock::now()
+    }
+
     /// A datagram of a client: its reply, if there is one at once, joins the listener's batch.
     pub(crate) fn on_datagram(&mut self, now: Time, listener: u16, datagram: Datagram<'_>) {
         let end = self.udp[usize::from(listener)].as_mut().expect("a listener that receives has its end");
@@ -132,6 +162,10 @@ impl Core {
                 }
                 Action::AskTcp { exchange, server, octets } => self.ask_tcp(now, exchange, server, octets),
                 Action::EndTcp { exchange } => drop(self.exchanges.remove(&exchange)),
+                Action::Notified { zone, serial, peer } => {
+                    let apex = self.shard.images().zones[zone as usize].about.apex.clone();
+                    (self.events)(Event::Notified { apex, serial, peer });
+                }
             }
         }
     }
@@ -173,7 +207,7 @@ impl Core {
 
     /// New images take the place of the old ones, which are returned for another thread to free.
     pub(crate) fn swap(&mut self, images: Arc<Images>) -> Arc<Images> {
-        let now = clock::now();
+        let now = self.now();
         self.connections.idle_timeout = images.bounds.tcp_idle;
         let old = self.shard.on_images(images);
         self.act(now);
@@ -228,7 +262,7 @@ impl Core {
     fn on_alarm(&mut self) {
         self.alarm.acknowledge();
         self.counters.alarms += 1;
-        let now = clock::now();
+        let now = self.now();
         if self.shard.deadline().is_some_and(|deadline| deadline <= now) {
             self.shard.on_deadline(now);
             self.act(now);

@@ -45,6 +45,7 @@ mod upstream;
 
 pub use bind::{Bound, Listen, Plan, bind};
 pub use cores::Cores;
+pub use engine::{Event, Events};
 pub use preflight::{cpus_online, preflight};
 pub use privileges::drop_privileges;
 pub use telemetry::{RimCounters, Snapshot};

@@ -2,16 +2,20 @@
 //! order they are ready, and closing those that misbehave or have nothing more to say.
 //!
 //! A connection has one task, which reads; replies are written at once by whoever has them, and a second task exists
-//! only while the socket takes no more. What is bounded, with a counter for each bound:
+//! only while the socket takes no more, or a zone is transferred: that is a message a turn, made when the one before has
+//! left for the socket, so that other requests of the connection and everybody else on the core have their turns in
+//! between. Zones asked for over one connection go one after the other. What is bounded, with a counter for each bound:
 //!
 //! - connections of a core: one too many is closed at once;
-//! - requests in flight, and octets of replies not yet taken: beyond either the connection is not read;
+//! - requests in flight, transfers among them, and octets of replies not yet taken: beyond either the connection is not
+//!   read;
 //! - time: an idle connection, a message that began and does not end, replies that the client does not take. All three
 //!   have the configured idle time-out. A message has it as a whole, and so has each stretch of replies that wait, so
 //!   that neither a trickle of octets nor a sip now and then keeps a connection open.
 //!
 //! Memory of an idle connection: its slot and its task, no buffer.
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -19,7 +23,7 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use ringdns_shard::{Client, Outcome, Time, Transport};
+use ringdns_shard::{Client, Outcome, Time, TransferMessage, Transport};
 use socket2::SockRef;
 
 use crate::clock;
@@ -55,6 +59,10 @@ struct Connection {
     listener: u16,
     /// Requests whose replies are to come.
     in_flight: usize,
+    /// Of these, the transfers, by the shard's numbers; the first is the one on its way.
+    transfers: VecDeque<u32>,
+    /// When the socket last took something, or the first of the transfers began.
+    moved_at: Time,
     output: Output,
     /// When something useful happened last: a request came, a reply went.
     active_at: Time,
@@ -140,17 +148,19 @@ pub(crate) fn accept_waiting(shared: &Rc<Shared>, listener: u16, socket: &TcpLis
 
 fn admit(shared: &Rc<Shared>, listener: u16, stream: TcpStream, peer: SocketAddr) {
     let mut core = shared.core.borrow_mut();
+    let now = core.now();
     if stream.set_nonblocking(true).and_then(|()| stream.set_nodelay(true)).is_err() {
         core.counters.tcp_errors += 1;
         return;
     }
-    let now = clock::now();
     let stream = Rc::new(stream);
     let connection = Connection {
         stream: stream.clone(),
         peer,
         listener,
         in_flight: 0,
+        transfers: VecDeque::new(),
+        moved_at: now,
         output: Output::default(),
         active_at: now,
         frame_since: None,
@@ -197,7 +207,7 @@ async fn serve(shared: Rc<Shared>, mark: u64, stream: Rc<TcpStream>) {
             }
         }
     }
-    shared.core.borrow_mut().connections.remove(mark);
+    shared.core.borrow_mut().end_connection(mark);
 }
 
 /// Waits until `condition` holds; false when the connection is to end instead.
@@ -220,7 +230,7 @@ async fn wait_until(shared: &Shared, mark: u64, condition: impl Fn(&Connection) 
 /// Hands the complete requests to the shard while the connection has room.
 fn take_requests(shared: &Shared, mark: u64, input: &mut Input) -> Taken {
     let mut core = shared.core.borrow_mut();
-    let now = clock::now();
+    let now = core.now();
     let mut requests = 0;
     let taken = loop {
         let pause = core.why_pause(mark);
@@ -285,10 +295,48 @@ impl Core {
         match outcome {
             Outcome::Reply(octets) => self.queue_reply(now, mark, octets),
             Outcome::Pending => self.connections.of(mark).expect("it was there above").in_flight += 1,
+            Outcome::Transfer(number) => self.begin_transfer(now, mark, number),
             Outcome::Silence => {}
         }
         self.act(now);
         true
+    }
+
+    fn begin_transfer(&mut self, now: Time, mark: u64, number: u32) {
+        let connection = self.connections.of(mark).expect("the caller has looked");
+        connection.in_flight += 1;
+        if connection.transfers.is_empty() {
+            connection.moved_at = now;
+        }
+        connection.transfers.push_back(number);
+        self.write_on(mark);
+    }
+
+    /// Makes the next message of the connection's transfers, once what was written before has left.
+    fn continue_transfer(&mut self, now: Time, mark: u64) {
+        let ready = |connection: &&mut Connection| !connection.closing && connection.output.waiting() == 0;
+        let Some(connection) = self.connections.of(mark).filter(ready) else { return };
+        let Some(&number) = connection.transfers.front() else { return };
+        let message = self.shard.transfer_message(number, &mut self.buffer);
+        let connection = self.connections.of(mark).expect("it was there above");
+        if !matches!(message, TransferMessage::More(_)) {
+            connection.transfers.pop_front();
+            connection.in_flight -= 1;
+        }
+        match message {
+            TransferMessage::More(octets) | TransferMessage::Last(octets) => {
+                self.queue_reply(now, mark, octets);
+                self.flush_connection(now, mark);
+            }
+            TransferMessage::Failed => connection.close(),
+        }
+    }
+
+    /// Forgets a connection that is at its end.
+    fn end_connection(&mut self, mark: u64) {
+        if let Some(connection) = self.connections.remove(mark) {
+            connection.transfers.into_iter().for_each(|number| self.shard.end_transfer(number));
+        }
     }
 
     /// The reply to a request that was in flight stands in the buffer.
@@ -342,12 +390,7 @@ impl Core {
         let Some(connection) = self.connections.of(mark) else { return };
         match connection.write(now) {
             Ok(true) => {}
-            Ok(false) if !connection.has_writer => {
-                connection.has_writer = true;
-                let stream = connection.stream.clone();
-                runtime::spawn(write_rest(self.me(), mark, stream)).detach();
-            }
-            Ok(false) => {}
+            Ok(false) => self.write_on(mark),
             Err(_) if connection.closing => {}
             Err(_) => {
                 self.counters.tcp_errors += 1;
@@ -361,12 +404,21 @@ impl Core {
         }
     }
 
+    /// Starts the task that writes when the socket takes more, where there is none.
+    fn write_on(&mut self, mark: u64) {
+        let connection = self.connections.of(mark).expect("the caller has looked");
+        if !std::mem::replace(&mut connection.has_writer, true) {
+            let stream = connection.stream.clone();
+            runtime::spawn(write_rest(self.me(), mark, stream)).detach();
+        }
+    }
+
     /// Closes the connections whose time is over.
     pub(crate) fn sweep_connections(&mut self, now: Time) {
         let idle_timeout = self.connections.idle_timeout;
         for slot in &mut self.connections.slots {
             let Some(connection) = slot.connection.as_mut().filter(|connection| !connection.closing) else { continue };
-            if connection.output.owed > 0 && connection.output.owed_since + idle_timeout <= now {
+            if connection.is_stalled(now, idle_timeout) {
                 self.counters.tcp_stalled += 1;
                 connection.close_hard();
             } else if let Some(since) = connection.frame_since {
@@ -388,14 +440,17 @@ impl Core {
     }
 }
 
-/// Writes what waits for a connection, whenever its socket takes more, until nothing waits.
+/// Writes what waits for a connection, and the next message of its transfers, whenever its socket takes more, until
+/// nothing is left. Waiting for the socket lets everybody else have their turn, also where it takes more at once.
 async fn write_rest(shared: Rc<Shared>, mark: u64, stream: Rc<TcpStream>) {
     let ready = Readiness::new(stream);
     while ready.writable().await.is_ok() {
         let mut core = shared.core.borrow_mut();
-        core.flush_connection(clock::now(), mark);
+        let now = core.now();
+        core.flush_connection(now, mark);
+        core.continue_transfer(now, mark);
         match core.connections.of(mark) {
-            Some(connection) if !connection.closing && connection.output.waiting() > 0 => {}
+            Some(connection) if !connection.closing && connection.has_more() => {}
             Some(connection) => {
                 connection.has_writer = false;
                 return;
@@ -452,12 +507,11 @@ impl Connections {
         Some(u64::from(slot.generation) << 32 | u64::from(place))
     }
 
-    fn remove(&mut self, mark: u64) {
-        if self.of(mark).is_some() {
-            let place = mark as u32;
-            self.slots[place as usize].connection = None;
-            self.free.push(place);
-        }
+    fn remove(&mut self, mark: u64) -> Option<Connection> {
+        self.of(mark)?;
+        let place = mark as u32;
+        self.free.push(place);
+        self.slots[place as usize].connection.take()
     }
 
     fn of(&mut self, mark: u64) -> Option<&mut Connection> {
@@ -474,6 +528,19 @@ impl Connection {
         self.in_flight < TCP_IN_FLIGHT_MAX && self.output.waiting() < TCP_OUTPUT_PAUSE_OCTETS
     }
 
+    /// Whether there is something to write, now or once the socket takes more.
+    fn has_more(&self) -> bool {
+        self.output.waiting() > 0 || !self.transfers.is_empty()
+    }
+
+    /// Whether the client does not take what is there for it. A transfer makes no message before the socket takes one:
+    /// while none waits, it is the socket that has taken nothing for so long.
+    fn is_stalled(&self, now: Time, limit: Duration) -> bool {
+        let Output { owed, owed_since, .. } = self.output;
+        (owed > 0 && owed_since + limit <= now)
+            || (!self.transfers.is_empty() && self.output.waiting() == 0 && self.moved_at + limit <= now)
+    }
+
     fn is_drained(&self) -> bool {
         self.closing || (self.in_flight == 0 && self.output.waiting() == 0)
     }
@@ -485,6 +552,7 @@ impl Connection {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(octets) => {
                     self.active_at = now;
+                    self.moved_at = now;
                     self.output.wrote(now, octets);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),

@@ -13,7 +13,7 @@ use ringdns_shard::Images;
 use socket2::Socket;
 
 use crate::clock;
-use crate::engine::{self, Parts, Shared};
+use crate::engine::{self, Events, Parts, Shared};
 use crate::limits::{BATCH_ROUNDS_MAX, DRAIN_LOOK};
 use crate::runtime::{self, Executor, Readiness, Task};
 use crate::tcp;
@@ -47,6 +47,7 @@ pub(crate) struct Beginning {
     pub(crate) upstream_v6: Vec<Socket>,
     pub(crate) tcp_connections: usize,
     pub(crate) tcp_idle: Duration,
+    pub(crate) events: Events,
     pub(crate) messages: Receiver<Message>,
     /// Rung after each message.
     pub(crate) bell: Arc<EventFd>,
@@ -103,6 +104,7 @@ async fn life(beginning: Beginning, started: Sender<Result<(), String>>) -> Snap
         },
         tcp_connections: beginning.tcp_connections,
         tcp_idle: beginning.tcp_idle,
+        events: beginning.events,
     };
     let shared = Shared::new(parts).expect("a timer and memory for the core");
     let (doors, others) = spawn_tasks(&shared, &listeners);

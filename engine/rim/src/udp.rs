@@ -9,7 +9,6 @@ use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
 
-use crate::clock;
 use crate::datagrams::{Outgoing, Received, Sent, Unusable};
 use crate::engine::Shared;
 use crate::limits::{BATCH_DATAGRAMS, BATCH_ROUNDS_MAX, RECEIVE_PAUSE};
@@ -93,7 +92,7 @@ pub(crate) fn take_batch(shared: &Shared, listener: u16) -> Batch {
     core.counters.udp_kernel_drops += kernel_drops_since(&mut end.kernel_drops, &received);
     core.counters.udp_batches += 1;
     core.counters.udp_received += count as u64;
-    let now = clock::now();
+    let now = core.now();
     for place in 0..count {
         match received.datagram(place) {
             Ok(datagram) => core.on_datagram(now, listener, datagram),

@@ -7,7 +7,6 @@ use std::rc::Rc;
 use ringdns_shard::Time;
 use ringdns_shard::limits::MESSAGE_OCTETS_MAX;
 
-use crate::clock;
 use crate::datagrams::Unusable;
 use crate::engine::{Core, Shared};
 use crate::limits::{
@@ -75,7 +74,7 @@ fn take_batch(shared: &Shared, index: u8, socket: &UdpSocket, kernel_drops: &mut
     };
     core.counters.upstream_kernel_drops += kernel_drops_since(kernel_drops, &received);
     core.counters.upstream_received += count as u64;
-    let now = clock::now();
+    let now = core.now();
     for place in 0..count {
         match received.datagram(place) {
             Ok(datagram) => {
@@ -122,8 +121,8 @@ impl Core {
 
 async fn run_exchange(shared: Rc<Shared>, exchange: u64, server: SocketAddr, query: Vec<u8>) {
     let reply = ask(server, &query).await;
-    let now = clock::now();
     let mut core = shared.core.borrow_mut();
+    let now = core.now();
     // Ended meanwhile: its reply is not wanted.
     let Some(Exchange { task, .. }) = core.exchanges.remove(&exchange) else { return };
     // This very task: not to be cancelled, it is about to end.

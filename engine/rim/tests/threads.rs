@@ -23,10 +23,12 @@ fn images() -> Arc<Images> {
         listeners: vec![Listener { allow: Acl::local_and_private() }],
         identity: Box::default(),
         version: Box::default(),
-        routes: Routes::new(&hash_key, Vec::new()),
+        routes: Arc::new(Routes::new(&hash_key, Vec::new())),
         zones: Vec::new(),
+        keys: Arc::default(),
         pools: Vec::new(),
         cache: CacheSettings { octets: 1 << 20, min_ttl: Duration::ZERO, max_ttl: minute, negative_max_ttl: minute },
+        rrl: None,
         bounds: Bounds { resolves: 10, waiters: 10, tcp_idle: minute, udp_ports: 1 },
     })
 }
@@ -56,7 +58,7 @@ fn each_core_has_one_thread_that_is_pinned_and_idle_without_work() {
     let plan = Plan { cpus: cpus.clone(), listens, tcp_clients: 10, tcp_idle: Duration::from_secs(60), udp_ports: 1 };
     let bound = bind(plan).unwrap();
     let address = bound.addresses()[0];
-    let running = bound.start(cpus.iter().map(|_| images()).collect(), vec![[7; 32]; cpus.len()]).unwrap();
+    let running = bound.start(cpus.iter().map(|_| images()).collect(), vec![[7; 32]; cpus.len()], Arc::new(|_| ())).unwrap();
 
     let cores = threads("ringdns-core-");
     let mut names: Vec<_> = cores.iter().map(|(name, _)| name.clone()).collect();

@@ -1,4 +1,6 @@
-//! Who may ask.
+//! Who may ask, and how often one network is answered.
+
+pub mod rrl;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -58,7 +60,31 @@ impl FromStr for Network {
     }
 }
 
+impl fmt::Display for Network {
+    /// A network of one address is written as the address.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let longest = if self.address.is_ipv4() { 32 } else { 128 };
+        match self.bits {
+            bits if bits == longest => self.address.fmt(f),
+            bits => write!(f, "{}/{bits}", self.address),
+        }
+    }
+}
+
 impl Network {
+    /// Whether `address` is in the network. IPv4-mapped IPv6 addresses count as IPv4.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.address, address.to_canonical()) {
+            (IpAddr::V4(network), IpAddr::V4(address)) => {
+                u32::from(address) & mask_v4(self.bits) == u32::from(network)
+            }
+            (IpAddr::V6(network), IpAddr::V6(address)) => {
+                u128::from(address) & mask_v6(self.bits) == u128::from(network)
+            }
+            _ => false,
+        }
+    }
+
     fn host_bits_set(&self) -> bool {
         match self.address {
             IpAddr::V4(address) => u32::from(address) & !mask_v4(self.bits) != 0,
@@ -140,6 +166,8 @@ mod tests {
             ("2001:db8:8000::1", false),
         ] {
             assert_eq!(acl.contains(address.parse().unwrap()), inside, "{address}");
+            let alone = ["192.0.2.0/25", "2001:db8::/33", "198.51.100.7"].map(|t| t.parse::<Network>().unwrap());
+            assert_eq!(alone.iter().any(|n| n.contains(address.parse().unwrap())), inside, "{address}");
         }
         let all: Acl = ["0.0.0.0/0", "::/0"].iter().map(|t| t.parse::<Network>().unwrap()).collect();
         assert!(all.contains("203.0.113.9".parse().unwrap()) && all.contains("2001:db8::9".parse().unwrap()));

@@ -3,13 +3,18 @@
 //! An [`Images`] is immutable. A change is a new one, swapped in between two batches with
 //! [`Shard::on_images`](crate::Shard::on_images).
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::guard::Acl;
-use crate::upstream::{Pool, Routes};
-use crate::wire::name::HashKey;
-use crate::zone;
+use smallvec::SmallVec;
+
+use crate::guard::{Acl, Network, rrl};
+use crate::upstream::{self, Candidate, Pool, Routes, Target};
+use crate::wire::name::{HashKey, KeyedName, Name};
+use crate::wire::rdata::rtype;
+use crate::zone::journal::Journal;
+use crate::{tsig, zone};
 
 /// Everything a core reads and never writes.
 #[derive(Debug)]
@@ -23,15 +28,61 @@ pub struct Images {
     /// Answer to `version.bind` and `version.server CH TXT`; empty: refused.
     pub version: Box<[u8]>,
     /// Suffix to target.
-    pub routes: Routes,
+    pub routes: Arc<Routes>,
     /// The zones, by the index that routes name.
-    pub zones: Vec<Arc<zone::Image>>,
+    pub zones: Vec<Zone>,
+    /// The keys of TSIG.
+    pub keys: Arc<tsig::Keys>,
     /// The upstream pools, by the index that routes name.
     pub pools: Vec<Arc<Pool>>,
     /// What the cache keeps and for how long.
     pub cache: CacheSettings,
     /// Bounds of a core.
     pub bounds: Bounds,
+    /// How often equal responses of zones go to one network over UDP; `None`: as often as they are asked for.
+    pub rrl: Option<rrl::Settings>,
+}
+
+impl Images {
+    /// The records of a zone, where it is loaded.
+    #[inline]
+    pub(crate) fn image(&self, zone: u32) -> Option<&zone::Image> {
+        self.zones[zone as usize].image.as_deref()
+    }
+
+    /// The zone whose apex is `name`, by its index.
+    pub(crate) fn zone_at(&self, name: &KeyedName) -> Option<u32> {
+        match self.routes.find(name, name.labels()) {
+            Some(&Target::Zone(zone)) if self.zones[zone as usize].about.apex.as_wire() == name.as_wire() => Some(zone),
+            _ => None,
+        }
+    }
+
+    /// Where `name` goes. DS records belong to the parent's side of a cut (RFC 4035 §3.1.4.1): at the apex of a zone of
+    /// ours they are asked of whoever has the name above, where somebody has.
+    #[inline]
+    pub(crate) fn route(&self, name: &KeyedName, qtype: u16) -> Option<&Target> {
+        let target = self.routes.find(name, name.labels());
+        if qtype == rtype::DS
+            && let Some(&Target::Zone(zone)) = target
+            && self.zones[zone as usize].about.apex.labels() == name.labels()
+            && let Some(above) = name.labels().checked_sub(1)
+            && let Some(parent @ (Target::Zone(_) | Target::Pools(_))) = self.routes.find(name, above)
+        {
+            return Some(parent);
+        }
+        target
+    }
+
+    /// The servers to ask for `name`, which goes to upstreams, and how long an answer may take: as the first pool says.
+    pub(crate) fn servers(&self, name: &KeyedName, qtype: u16) -> (SmallVec<[Candidate; 4]>, Duration) {
+        let Some(Target::Pools(pools)) = self.route(name, qtype) else {
+            unreachable!("the caller has found the name to go to upstreams")
+        };
+        let pools = pools.iter().map(|&pool| &*self.pools[pool as usize]);
+        let timeout = pools.clone().next().map_or(Duration::ZERO, |pool| pool.timeout);
+        (upstream::candidates(pools, name.as_wire()), timeout)
+    }
 }
 
 /// Settings of one `[[listen]]` table that the shard must know.
@@ -39,6 +90,54 @@ pub struct Images {
 pub struct Listener {
     /// Who may ask; everybody else gets REFUSED.
     pub allow: Acl,
+}
+
+/// What a core knows of a zone.
+#[derive(Clone, Debug)]
+pub struct Zone {
+    /// The zone's records; `None` where it is not loaded or has expired: its names are answered SERVFAIL.
+    pub image: Option<Arc<zone::Image>>,
+    /// What holds whatever the records are. The cores share it.
+    pub about: Arc<ZoneAbout>,
+}
+
+/// What a core must know of a zone beside its records.
+#[derive(Clone, Debug)]
+pub struct ZoneAbout {
+    /// Its name.
+    pub apex: Name,
+    /// The differences that lead to the records in force, for IXFR; empty where there are none.
+    pub journal: Journal,
+    /// Who may transfer it; nobody where it is empty.
+    pub allow_transfer: Vec<Allowed>,
+    /// Whose NOTIFY is heard. Where it is empty the zone is no secondary, and nobody's is.
+    pub notify_from: Vec<Allowed>,
+}
+
+/// One entry of a list of who may do something: where both are given, both must hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allowed {
+    /// The peer's address is in this network; `None`: any address.
+    pub network: Option<Network>,
+    /// The request is signed with the key of this name; `None`: no key is asked for.
+    pub key: Option<Name>,
+}
+
+impl Zone {
+    /// A zone that is answered from, and neither transferred nor notified of.
+    pub fn new(image: Arc<zone::Image>) -> Zone {
+        let apex = image.apex().clone();
+        let about = ZoneAbout { apex, journal: Journal::default(), allow_transfer: Vec::new(), notify_from: Vec::new() };
+        Zone { image: Some(image), about: Arc::new(about) }
+    }
+}
+
+impl Allowed {
+    /// Whether the entry allows a peer at `address` whose request is signed with `key`.
+    pub fn allows(&self, address: IpAddr, key: Option<&Name>) -> bool {
+        self.network.is_none_or(|network| network.contains(address))
+            && self.key.as_ref().is_none_or(|needed| key == Some(needed))
+    }
 }
 
 /// Settings of the cache, for one core.

@@ -10,8 +10,10 @@
 //! | [`limits`] | every maximum |
 //! | [`time`] | the virtual time that callers pass in |
 //! | [`wire`] | messages: parsed in place, written in place |
+//! | [`tsig`] | messages signed and signatures verified |
 //! | [`telemetry`] | plain counters of a core |
 //! | *parts:* [`cache`], [`zone`], [`guard`], [`upstream`] | answers kept; zone images; who may ask; servers to ask |
+//! | [`transfer`] | zone transfers and notices of change, octets in and octets out |
 //! | [`images`] | what the control plane builds and a core only reads |
 //! | [`resolve`] | questions in flight: ask, retry, coalesce |
 //! | [`answer`] | [`Shard`]: the one door, and the only place that knows the order of the steps |
@@ -25,10 +27,12 @@ pub mod limits;
 pub mod resolve;
 pub mod telemetry;
 pub mod time;
+pub mod transfer;
+pub mod tsig;
 pub mod upstream;
 pub mod wire;
 pub mod zone;
 
-pub use answer::{Action, Client, Outcome, Shard, Transport};
+pub use answer::{Action, Client, Outcome, Shard, TransferMessage, Transport};
 pub use images::Images;
 pub use time::Time;

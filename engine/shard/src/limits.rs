@@ -25,6 +25,8 @@ pub const COMPRESSION_NAMES_MAX: usize = 64;
 pub const RECORDS_MAX: usize = 5_956;
 /// CNAME and DNAME steps followed inside the zones of this server for one query.
 pub const CHAIN_STEPS_MAX: usize = 16;
+/// Differences that the journal of a zone keeps, however short.
+pub const JOURNAL_DIFFERENCES_MAX: usize = 256;
 /// RRsets at one owner name of a zone.
 pub const RRSETS_A_NAME_MAX: usize = 255;
 /// Servers of one upstream pool.
@@ -45,12 +47,20 @@ pub const IDENTITY_OCTETS_MAX: usize = 128;
 pub const WAITERS_MAX: usize = 65_536;
 /// Octets of one cached answer; longer ones are passed on and not kept.
 pub const CACHE_ENTRY_OCTETS_MAX: usize = MESSAGE_OCTETS_MAX;
+/// Slots of the table of response rate limiting of a core, eight octets each; a power of two.
+pub const RRL_ENTRIES_MAX: usize = 1 << 24;
+/// Transfers of zones to others that a core has under way at once.
+pub const TRANSFERS_MAX: usize = 128;
+/// Octets of a message of an outgoing transfer: what compression pointers reach (14 bits). A record that needs more has a
+/// longer message for itself.
+pub const TRANSFER_MESSAGE_OCTETS: usize = 16_384;
 /// Seconds beyond which a TTL means zero (RFC 2181 §8).
 pub const TTL_SECONDS_MAX: u32 = i32::MAX as u32;
 
 const _: () = assert!(UDP_PLAIN_OCTETS_MAX <= UDP_REPLY_OCTETS_MAX);
 const _: () = assert!(UDP_REPLY_OCTETS_MAX <= UDP_REQUEST_OCTETS_MAX);
 const _: () = assert!(UDP_REQUEST_OCTETS_MAX <= MESSAGE_OCTETS_MAX);
+const _: () = assert!(TRANSFER_MESSAGE_OCTETS <= MESSAGE_OCTETS_MAX);
 const _: () = assert!(2 * LABELS_MAX < NAME_OCTETS_MAX);
 const _: () = assert!(12 + RECORDS_MAX * 11 <= MESSAGE_OCTETS_MAX);
 const _: () = assert!(RESOLVES_MAX < 1 << 24);

@@ -43,8 +43,44 @@ counters! {
     refused_route,
     /// Requests refused: a class other than IN, or a CHAOS name that is not answered.
     refused_class,
-    /// Requests refused: zone transfers and other meta types that are not served.
+    /// Requests refused: meta types that are not served.
     refused_type,
+    /// Requests answered NOTAUTH: a transfer or NOTIFY of a name that is no zone of this server.
+    notauth,
+    /// Requests with TSIG whose signature was verified.
+    tsig_verified,
+    /// Requests answered BADKEY: the key is none of ours, or not for that algorithm.
+    tsig_unknown_key,
+    /// Requests answered BADSIG: the signature is wrong.
+    tsig_bad_signature,
+    /// Requests answered BADTIME: signed too long ago, or by a clock that differs from ours.
+    tsig_bad_time,
+    /// Requests answered BADTRUNC: the signature is cut shorter than we take.
+    tsig_truncated,
+    /// Signed replies of which the header alone was sent: with question and signature they did not fit the asker.
+    tsig_no_room,
+    /// Transfers refused: the asker is not in the zone's `allow_transfer`.
+    transfers_refused,
+    /// Transfers answered SERVFAIL: as many as allowed were under way on this core.
+    transfers_over_limit,
+    /// Transfers begun for AXFR.
+    transfers_axfr,
+    /// Transfers begun, and datagrams answered, for IXFR.
+    transfers_ixfr,
+    /// Messages of transfers.
+    transfer_messages,
+    /// Octets of the messages of transfers over TCP.
+    transfer_octets,
+    /// Transfers broken off: a record fits no message.
+    transfers_failed,
+    /// Transfers that ended with their connection, before the last message.
+    transfers_cut,
+    /// NOTIFY taken from a primary.
+    notifies,
+    /// NOTIFY refused: the sender is none whose word the zone takes.
+    notifies_refused,
+    /// Requests answered SERVFAIL: the zone is not loaded, or has expired.
+    servfail_zone,
     /// Requests refused: too many questions in flight on this core.
     refused_resolves,
     /// Requests refused: too many clients wait for the name, or on this core.
@@ -99,6 +135,12 @@ counters! {
     coalesced,
     /// Clients that got SERVFAIL since no upstream had an answer.
     resolves_failed,
+    /// Responses over UDP above the rate of their prefix: not sent.
+    rrl_dropped,
+    /// Responses over UDP above the rate of their prefix: sent truncated.
+    rrl_slipped,
+    /// Prefixes forgotten before their second was over, for want of room in the table of response rates.
+    rrl_forgotten,
 }
 
 impl Counters {

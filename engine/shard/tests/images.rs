@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringdns_shard::guard::Acl;
-use ringdns_shard::images::{Bounds, CacheSettings, Listener};
+use ringdns_shard::images::{Bounds, CacheSettings, Listener, Zone};
 use ringdns_shard::upstream::{Kind, Pool, Protocol, Routes, Server, Strategy, Target};
 use ringdns_shard::wire::name::{HashKey, Name};
 use ringdns_shard::zone::{Builder, Image, Place};
@@ -28,8 +28,9 @@ fn images(port: u16, zones: &[&str]) -> Arc<Images> {
         listeners: vec![Listener { allow: Acl::local_and_private() }],
         identity: Box::default(),
         version: Box::default(),
-        routes: Routes::new(&key, routes),
-        zones: zones.iter().map(|zone| Arc::new(image(zone))).collect(),
+        routes: Arc::new(Routes::new(&key, routes)),
+        zones: zones.iter().map(|zone| Zone::new(Arc::new(image(zone)))).collect(),
+        keys: Arc::default(),
         pools: vec![Arc::new(Pool {
             name: "far".into(),
             servers: vec![server],
@@ -43,6 +44,7 @@ fn images(port: u16, zones: &[&str]) -> Arc<Images> {
             max_ttl: Duration::from_secs(3600),
             negative_max_ttl: Duration::from_secs(3600),
         },
+        rrl: None,
         bounds: Bounds { resolves: 10, waiters: 10, tcp_idle: Duration::from_secs(10), udp_ports: 1 },
     })
 }

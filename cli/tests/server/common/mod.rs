@@ -1,10 +1,14 @@
 //! What the tests drive the binary with: the process, servers for it to ask, the messages of a client.
 
 pub(crate) mod dns;
+pub(crate) mod liar;
 pub(crate) mod nsd;
+pub(crate) mod peer;
 pub(crate) mod server;
 pub(crate) mod turn;
 pub(crate) mod upstream;
+
+pub(crate) use nsd::free_port;
 
 use std::io::Write;
 use std::path::PathBuf;

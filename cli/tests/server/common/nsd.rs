@@ -79,7 +79,7 @@ impl Drop for Nsd {
 }
 
 /// A port of loopback that is free for UDP and TCP right now.
-fn free_port() -> SocketAddr {
+pub(crate) fn free_port() -> SocketAddr {
     for _ in 0..50 {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
         let address = socket.local_addr().expect("an address");

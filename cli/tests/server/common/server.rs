@@ -58,23 +58,35 @@ impl Server {
 
     #[track_caller]
     fn launch(share: Share, folder: tempfile::TempDir, mut command: Command, words: &[&str]) -> Server {
-        let log = fs::File::create(folder.path().join("log")).expect("a file");
-        let mut child = command
-            .args(words)
-            .current_dir(folder.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .expect("the binary runs");
-        let output = child.stdout.take().expect("a pipe");
-        let greeted = greeting(output);
+        let (child, greeted) = spawn(command.args(words), folder.path());
         let mut server =
             Server { child, addresses: Vec::new(), pages: ([0, 0, 0, 0], 0).into(), folder, _share: share };
-        let Some((addresses, pages)) = greeted else { panic!("it does not serve:\n{}", server.log()) };
-        server.addresses = addresses;
-        server.pages = pages;
+        server.take(greeted);
         server
+    }
+
+    #[track_caller]
+    fn take(&mut self, greeted: Option<(Vec<SocketAddr>, SocketAddr)>) {
+        let Some((addresses, pages)) = greeted else { panic!("it does not serve:\n{}", self.log()) };
+        self.addresses = addresses;
+        self.pages = pages;
+    }
+
+    /// Ends the process as it is ended in earnest, and starts it again with the same files.
+    #[track_caller]
+    pub(crate) fn restart(&mut self) {
+        self.signal("TERM");
+        let status = self.ended();
+        assert_eq!((status.code(), status.signal()), (Some(0), None), "{}", self.log());
+        self.start_again();
+    }
+
+    /// Starts a process that has ended again with the same files.
+    #[track_caller]
+    pub(crate) fn start_again(&mut self) {
+        let (child, greeted) = spawn(binary().args(["serve", "-c", "r.toml"]), self.folder.path());
+        self.child = child;
+        self.take(greeted);
     }
 
     /// The first listener.
@@ -174,6 +186,21 @@ impl Server {
     pub(crate) fn ended(&mut self) -> ExitStatus {
         ended(&mut self.child)
     }
+}
+
+/// Starts a process in a folder, where its log is added to; where it says that it serves.
+fn spawn(command: &mut Command, folder: &Path) -> (Child, Option<(Vec<SocketAddr>, SocketAddr)>) {
+    let log = fs::OpenOptions::new().create(true).append(true).open(folder.join("log")).expect("a file");
+    let mut child = command
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log)
+        .spawn()
+        .expect("the binary runs");
+    let output = child.stdout.take().expect("a pipe");
+    let greeted = greeting(output);
+    (child, greeted)
 }
 
 impl Drop for Server {

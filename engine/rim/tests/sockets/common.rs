@@ -2,15 +2,18 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use ringdns_rim::{Cores, Listen, Plan, RimCounters, bind, cpus_online, preflight};
+use ringdns_rim::{Cores, Event, Listen, Plan, RimCounters, bind, cpus_online, preflight};
 use ringdns_shard::Images;
 use ringdns_shard::guard::{Acl, Network};
-use ringdns_shard::images::{Bounds, CacheSettings, Listener};
+use ringdns_shard::images::{Allowed, Bounds, CacheSettings, Listener, Zone, ZoneAbout};
+use ringdns_shard::telemetry::Counters;
 use ringdns_shard::upstream::{Kind, Pool, Protocol, Routes, Server, Strategy, Target};
 use ringdns_shard::wire::name::{HashKey, Name};
+use ringdns_shard::zone::Image;
+use ringdns_shard::zone::journal::Journal;
 
 /// Longer than anything here takes on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -23,6 +26,8 @@ pub(crate) struct Running {
     pub(crate) cores: Cores,
     pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) setup: Setup,
+    /// What the cores have told.
+    pub(crate) events: Arc<Mutex<Vec<Event>>>,
 }
 
 /// What to run. The default is one core with UDP and TCP on 127.0.0.1, where every name is refused.
@@ -34,6 +39,8 @@ pub(crate) struct Setup {
     pub(crate) tcp_idle: Duration,
     pub(crate) upstream: Option<(Protocol, SocketAddr)>,
     pub(crate) timeout: Duration,
+    /// A zone that everybody may transfer, and notify of.
+    pub(crate) zone: Option<Arc<Image>>,
 }
 
 impl Default for Setup {
@@ -45,6 +52,7 @@ impl Default for Setup {
             tcp_idle: PATIENCE,
             upstream: None,
             timeout: PATIENCE,
+            zone: None,
         }
     }
 }
@@ -69,8 +77,11 @@ impl Setup {
         let bound = bind(plan).unwrap();
         let addresses = bound.addresses();
         let images = (0..count).map(|_| self.images()).collect();
-        let cores = bound.start(images, vec![[7; 32]; count]).unwrap();
-        Running { cores, addresses, setup: self }
+        let events = Arc::new(Mutex::new(Vec::new()));
+        let heard = events.clone();
+        let hear = Arc::new(move |event| heard.lock().unwrap().push(event));
+        let cores = bound.start(images, vec![[7; 32]; count], hear).unwrap();
+        Running { cores, addresses, setup: self, events }
     }
 
     pub(crate) fn images(&self) -> Arc<Images> {
@@ -88,14 +99,22 @@ impl Setup {
                 timeout: self.timeout,
             })
         });
-        let routes = pool.iter().map(|_| (Name::root(), Target::Pools(vec![0]))).collect();
+        let mut routes: Vec<_> = pool.iter().map(|_| (Name::root(), Target::Pools(vec![0]))).collect();
+        routes.extend(self.zone.iter().map(|zone| (zone.apex().clone(), Target::Zone(0))));
+        let anybody = vec![Allowed { network: None, key: None }];
+        let zone = self.zone.iter().map(|image| {
+            let (apex, journal) = (image.apex().clone(), Journal::default());
+            let about = ZoneAbout { apex, journal, allow_transfer: anybody.clone(), notify_from: anybody.clone() };
+            Zone { image: Some(image.clone()), about: Arc::new(about) }
+        });
         Arc::new(Images {
             hash_key,
             listeners: vec![Listener { allow }; self.listens.len()],
             identity: Box::default(),
             version: Box::default(),
-            routes: Routes::new(&hash_key, routes),
-            zones: Vec::new(),
+            routes: Arc::new(Routes::new(&hash_key, routes)),
+            zones: zone.collect(),
+            keys: Arc::default(),
             pools: pool.into_iter().collect(),
             cache: CacheSettings {
                 octets: 1 << 20,
@@ -103,6 +122,7 @@ impl Setup {
                 max_ttl: Duration::from_secs(60),
                 negative_max_ttl: Duration::from_secs(60),
             },
+            rrl: None,
             bounds: Bounds { resolves: 1_000, waiters: 1_000, tcp_idle: self.tcp_idle, udp_ports: 2 },
         })
     }
@@ -130,6 +150,15 @@ impl Running {
         let mut sum = RimCounters::default();
         for snapshot in self.cores.snapshots(PATIENCE) {
             sum.add(&snapshot.expect("the core answers").rim);
+        }
+        sum
+    }
+
+    /// The shards' counters of all cores.
+    pub(crate) fn shard_counters(&self) -> Counters {
+        let mut sum = Counters::default();
+        for snapshot in self.cores.snapshots(PATIENCE) {
+            sum.add(&snapshot.expect("the core answers").shard);
         }
         sum
     }

@@ -3,5 +3,6 @@
 mod common;
 mod control;
 mod tcp;
+mod transfer;
 mod udp;
 mod upstream;

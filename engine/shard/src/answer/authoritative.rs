@@ -1,8 +1,10 @@
 //! Answers from zones of ours: RFC 1034 §4.3.2 from step 2 on, with DNAME (RFC 6672), negative answers (RFC 2308),
-//! glue (RFC 9471) and ANY (RFC 8482).
+//! glue (RFC 9471), ANY (RFC 8482), and for those who ask with DO signatures and proofs (RFC 4035 §3.1, RFC 5155 §7.2).
 //!
 //! A reply holds what the question needs and no more: no NS set beside a positive answer, glue where a referral needs
-//! it, addresses of the names in an answer where they fit. CNAMEs come first, in the order of the chain.
+//! it, addresses of the names in an answer where they fit. CNAMEs come first, in the order of the chain. What proves an
+//! answer belongs to it: where signatures or proofs do not fit the reply is cut short, but for those of additional
+//! records (RFC 4035 §3.1.1).
 
 use smallvec::SmallVec;
 
@@ -16,8 +18,9 @@ use crate::wire::name::{self, KeyedName};
 use crate::wire::rdata::{self, rtype};
 use crate::wire::writer::{Full, Owner, QUESTION_NAME, Writer};
 use crate::zone::Image;
-use crate::zone::image::{Node, RrSet};
-use crate::zone::lookup::{Outcome as Found, lookup};
+use crate::zone::image::{Denial, Node, RrSet};
+use crate::zone::lookup::{Found, Outcome as ZoneSays, lookup};
+use crate::zone::proof::Proof;
 
 /// The data of the HINFO record that answers ANY (RFC 8482 §4.2): `RFC8482` and an empty text.
 const ANY_HINFO: &[u8] = b"\x07RFC8482\x00";
@@ -59,7 +62,7 @@ impl Chain {
 }
 
 /// What the steps of one answer work on.
-struct Steps<'s, 'w> {
+struct Steps<'s, 'w, 'b> {
     images: &'s Images,
     /// The name of this step: the question's, then each alias's target.
     name: &'s mut KeyedName,
@@ -67,9 +70,11 @@ struct Steps<'s, 'w> {
     other: &'s mut KeyedName,
     chain: &'s mut Chain,
     counters: &'s mut Counters,
-    writer: Writer<'w>,
+    writer: &'w mut Writer<'b>,
     qtype: u16,
     dnssec_ok: bool,
+    /// What proves the steps so far, for those who ask with DO.
+    proof: Proof<'s>,
     /// What is known of the end so far; it holds as well where the answer is cut short.
     ended: Ended,
 }
@@ -78,92 +83,145 @@ impl Shard {
     pub(super) fn answer_from_zone(&mut self, zone: u32, query: &Query<'_>, asker: Asker, reply: &mut [u8]) -> Outcome {
         let Shard { images, name, other, chain, compressor, counters, .. } = self;
         counters.zone_answers += 1;
-        chain.seen.clear();
-        chain.dnames.clear();
+        let image = images.image(zone).expect("the caller has looked");
+        let dnssec_ok = asker.edns.is_some_and(|edns| edns.dnssec_ok);
         let opt = asker.opt(images, None);
-        let mut steps = Steps {
-            images,
-            name,
-            other,
-            chain,
-            counters,
-            writer: Writer::new(reply, asker.limit.into(), query.question, opt, compressor, images.hash_key),
-            qtype: query.qtype,
-            dnssec_ok: asker.edns.is_some_and(|edns| edns.dnssec_ok),
-            ended: Ended { rcode: Rcode::NoError, authoritative: true },
+        let mut writer = Writer::new(reply, asker.limit.into(), query.question, opt, compressor, images.hash_key);
+        let found = lookup(image, name, query.qtype);
+        let ended = Ended { rcode: Rcode::NoError, authoritative: true };
+        let (whole, ended) = match found.outcome {
+            // Most answers are one RRset without names in it.
+            ZoneSays::Answer(set) if rdata::layout(set.rtype).is_none() && !(found.wildcard && dnssec_ok) => {
+                (put(&mut writer, Section::Answer, QUESTION_NAME, set, dnssec_ok), ended)
+            }
+            _ => {
+                chain.seen.clear();
+                chain.dnames.clear();
+                let (qtype, proof, writer) = (query.qtype, Proof::default(), &mut writer);
+                let mut steps =
+                    Steps { images, name, other, chain, counters, writer, qtype, dnssec_ok, proof, ended };
+                let whole = steps.run(image, found);
+                (whole, steps.ended)
+            }
         };
-        if steps.run(zone) == Err(Full) {
-            steps.writer.truncate();
+        if whole == Err(Full) {
+            writer.truncate();
         }
-        let Steps { writer, counters, ended, .. } = steps;
         counters.reply(ended.rcode as u16, writer.is_truncated());
         let authoritative = if ended.authoritative { flags::AA } else { 0 };
         Outcome::Reply(writer.finish(asker.id, asker.flags | flags::QR | authoritative, ended.rcode))
     }
 }
 
-impl Steps<'_, '_> {
-    /// RFC 1034 §4.3.2, steps 2 to 4. Each round of the loop is a name: the question's, then the target of each alias
-    /// that leads into a zone of ours.
-    #[inline]
-    fn run(&mut self, first_zone: u32) -> Result<(), Full> {
+impl<'s> Steps<'s, '_, '_> {
+    /// RFC 1034 §4.3.2, steps 2 to 4. Each round of the loop is a name: the question's, for which `found` was looked up,
+    /// then the target of each alias that leads into a zone of ours.
+    #[inline(never)]
+    fn run(&mut self, first_zone: &'s Image, found: Found<'s>) -> Result<(), Full> {
         let images = self.images;
-        let mut zone = &*images.zones[first_zone as usize];
+        let (mut zone, mut found) = (first_zone, found);
         loop {
-            let found = lookup(zone, self.name, self.qtype);
+            if self.dnssec_ok {
+                zone.prove(self.name, &found, &mut self.proof);
+            }
             let next = match found.outcome {
-                Found::Answer(set) => return self.answer(zone, set),
-                Found::Any => return self.any(),
-                Found::Signatures => return self.signatures(found.node),
-                Found::NoData => return self.negative(zone, Rcode::NoError),
-                Found::NxDomain => return self.negative(zone, Rcode::NxDomain),
-                Found::Delegation(servers) => return self.refer(zone, found.node, servers, found.wildcard),
-                Found::Cname(_) | Found::Dname(_) if self.chain.seen.len() == CHAIN_STEPS_MAX => {
+                ZoneSays::Answer(set) => return self.answer(zone, found.node, set),
+                ZoneSays::Any => return self.any(zone, found.node),
+                ZoneSays::Signatures => return self.signatures(found.node),
+                ZoneSays::NoData => return self.negative(zone, Rcode::NoError),
+                ZoneSays::NxDomain => return self.negative(zone, Rcode::NxDomain),
+                ZoneSays::Delegation(servers) => return self.refer(zone, found.node, servers, found.wildcard),
+                ZoneSays::Cname(_) | ZoneSays::Dname(_) if self.chain.seen.len() == CHAIN_STEPS_MAX => {
                     self.counters.chain_limit += 1;
-                    return Ok(());
+                    return self.put_proof();
                 }
-                Found::Cname(set) => self.follow_cname(set)?,
-                Found::Dname(set) => self.follow_dname(found.node, set)?,
+                ZoneSays::Cname(set) => self.follow_cname(set)?,
+                ZoneSays::Dname(set) => self.follow_dname(found.node, set)?,
             };
-            let Some(next) = next else { return Ok(()) };
-            zone = &images.zones[next as usize];
+            // A zone that is not loaded ends the chain like one that is not ours.
+            let Some(next) = next.and_then(|next| images.image(next)) else { return self.put_proof() };
+            zone = next;
+            found = lookup(zone, self.name, self.qtype);
         }
     }
 
     /// Step 3a: the RRset asked for, and addresses of the names in it where they fit.
     #[inline]
-    fn answer(&mut self, zone: &Image, set: RrSet<'_>) -> Result<(), Full> {
+    fn answer(&mut self, zone: &Image, node: Node<'_>, set: RrSet<'_>) -> Result<(), Full> {
         if set.rtype == rtype::DNAME && self.chain.dnames.contains(&self.name.name_hash()) {
-            return Ok(());
+            return self.put_proof();
         }
         self.put(set)?;
+        self.put_proof()?;
         if let Some(at) = rdata::additional_name(set.rtype) {
             for data in set.records.iter() {
                 // An additional record that does not fit is left out (RFC 2181 §9).
-                let _ = self.put_addresses(zone, &data[at..]);
+                let _ = self.put_additional(zone, node, set.rtype, data, at);
             }
         }
         Ok(())
     }
 
-    /// ANY: one small record (RFC 8482 §4.2).
-    fn any(&mut self) -> Result<(), Full> {
-        self.remember_question();
-        let hinfo = [ANY_HINFO].into_iter();
-        self.writer.rrset(Section::Answer, self.chain.owner(), rtype::HINFO, ANY_TTL, hinfo).map(|_| ())
+    /// What comes along with one record of an answer, whose target stands at `at` of its data.
+    fn put_additional(
+        &mut self,
+        zone: &Image,
+        node: Node<'_>,
+        rtype: u16,
+        data: &[u8],
+        at: usize,
+    ) -> Result<(), Full> {
+        let target = &data[at..];
+        match rtype {
+            // RFC 9460 §2.5.2: a target of `.` is the owner itself in ServiceMode. In AliasMode (priority 0) it says that
+            // there is no service (§2.5.1).
+            rtype::SVCB | rtype::HTTPS if target[0] == 0 => match data {
+                [0, 0, ..] => Ok(()),
+                _ => [rtype::A, rtype::AAAA].into_iter().try_for_each(|rtype| match node.rrset(rtype) {
+                    Some(set) => self.put_at_step(set),
+                    None => Ok(()),
+                }),
+            },
+            // RFC 9460 §4.1: in AliasMode the records that the target has of the same type too.
+            rtype::SVCB | rtype::HTTPS if data[..2] == [0, 0] => {
+                self.put_sets(zone, target, false, &[rtype::A, rtype::AAAA, rtype])
+            }
+            // Name servers may be known by glue alone; no other name that belongs to another zone is answered for.
+            _ => self.put_sets(zone, target, rtype == rtype::NS, &[rtype::A, rtype::AAAA]),
+        }
+    }
+
+    /// ANY: one small record (RFC 8482 §4.2). A signed zone cannot sign what is made up here, so that it answers with one
+    /// RRset that it has (§4.1).
+    fn any(&mut self, zone: &Image, node: Node<'_>) -> Result<(), Full> {
+        match (zone.denial(), node.rrsets().next()) {
+            (Denial::Nsec | Denial::Nsec3(_), Some(set)) => self.put(set)?,
+            _ => {
+                self.remember_question();
+                let hinfo = [ANY_HINFO].into_iter();
+                self.writer.rrset(Section::Answer, self.chain.owner(), rtype::HINFO, ANY_TTL, hinfo)?;
+            }
+        }
+        self.put_proof()
     }
 
     /// RRSIG asked for by name: those of every set.
     fn signatures(&mut self, node: Node<'_>) -> Result<(), Full> {
         self.remember_question();
-        node.rrsets().try_for_each(|set| put_signatures(&mut self.writer, Section::Answer, self.chain.owner(), set))
+        for set in node.rrsets() {
+            let signatures = if set.rtype == rtype::RRSIG { set.records } else { set.signatures };
+            let owner = self.chain.owner();
+            self.writer.rrset(Section::Answer, owner, rtype::RRSIG, set.ttl, signatures.iter())?;
+        }
+        self.put_proof()
     }
 
     /// No such name, or no such data: the SOA says for how long (RFC 2308 §3).
     fn negative(&mut self, zone: &Image, rcode: Rcode) -> Result<(), Full> {
         self.ended.rcode = rcode;
         let owner = self.suffix_owner(zone.apex_node());
-        self.put_at(Section::Authority, owner, RrSet { ttl: zone.negative_ttl(), ..zone.soa() })
+        self.put_at(Section::Authority, owner, RrSet { ttl: zone.negative_ttl(), ..zone.soa() })?;
+        self.put_proof()
     }
 
     /// Step 3b: the zone ends here; who serves the next one, and where they are found.
@@ -175,15 +233,18 @@ impl Steps<'_, '_> {
             true => Owner::Name(cut.name()),
         };
         self.put_at(Section::Authority, owner, servers)?;
+        // In a zone that is not signed a DS record means nothing.
         if self.dnssec_ok
+            && zone.denial() != &Denial::None
             && let Some(ds) = cut.rrset(rtype::DS)
         {
             self.put_at(Section::Authority, owner, ds)?;
         }
+        self.put_proof()?;
         // RFC 9471 §3: glue of servers within the delegated zone must be there, or TC is set; other glue where it fits.
         for in_domain in [true, false] {
             for server in servers.records.iter().filter(|server| is_within(server, cut.name()) == in_domain) {
-                let fits = self.put_addresses(zone, server);
+                let fits = self.put_sets(zone, server, true, &[rtype::A, rtype::AAAA]);
                 if in_domain {
                     fits?;
                 }
@@ -192,8 +253,9 @@ impl Steps<'_, '_> {
         Ok(())
     }
 
-    /// Adds the addresses that the zone has for the name at the start of `target`.
-    fn put_addresses(&mut self, zone: &Image, target: &[u8]) -> Result<(), Full> {
+    /// Adds the sets of these types that the zone has for the name at the start of `target`; those of a name below a cut
+    /// if `glue` is wanted.
+    fn put_sets(&mut self, zone: &Image, target: &[u8], glue: bool, rtypes: &[u16]) -> Result<(), Full> {
         let octets = name::measure(target).expect("names in the data of our records are whole");
         let target = &target[..octets];
         if !is_within(target, zone.apex().as_wire()) {
@@ -201,8 +263,28 @@ impl Steps<'_, '_> {
         }
         self.other.set(&self.images.hash_key, target).expect("a measured name is whole");
         let Some(node) = zone.node(self.other, self.other.labels()) else { return Ok(()) };
-        for set in [node.rrset(rtype::A), node.rrset(rtype::AAAA)].into_iter().flatten() {
+        if !zone.may_be_added(node, glue) {
+            return Ok(());
+        }
+        for set in rtypes.iter().filter_map(|&rtype| node.rrset(rtype)) {
             self.put_at(Section::Additional, Owner::Name(target), set)?;
+        }
+        Ok(())
+    }
+
+    /// Adds what was gathered to prove the answer.
+    #[inline]
+    fn put_proof(&mut self) -> Result<(), Full> {
+        if self.proof.is_empty() { Ok(()) } else { self.put_whole_proof() }
+    }
+
+    #[cold]
+    fn put_whole_proof(&mut self) -> Result<(), Full> {
+        for owner in std::mem::take(&mut self.proof).owners() {
+            let set = owner.rrset(rtype::NSEC).or_else(|| owner.rrset(rtype::NSEC3));
+            if let Some(set) = set {
+                self.put_at(Section::Authority, Owner::Name(owner.name()), set)?;
+            }
         }
         Ok(())
     }
@@ -263,12 +345,18 @@ impl Steps<'_, '_> {
         if rdata::layout(set.rtype).is_some_and(|layout| layout.compressible) {
             self.remember_question();
         }
-        put(&mut self.writer, Section::Answer, self.chain.owner(), set, self.dnssec_ok)
+        put(self.writer, Section::Answer, self.chain.owner(), set, self.dnssec_ok)
+    }
+
+    /// The same in the additional section.
+    fn put_at_step(&mut self, set: RrSet<'_>) -> Result<(), Full> {
+        self.remember_question();
+        put(self.writer, Section::Additional, self.chain.owner(), set, self.dnssec_ok)
     }
 
     fn put_at(&mut self, section: Section, owner: Owner<'_>, set: RrSet<'_>) -> Result<(), Full> {
         self.remember_question();
-        put(&mut self.writer, section, owner, set, self.dnssec_ok)
+        put(self.writer, section, owner, set, self.dnssec_ok)
     }
 
     /// The owner of records at a node that encloses the name of this step.

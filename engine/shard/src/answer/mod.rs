@@ -15,6 +15,10 @@
 
 mod authoritative;
 mod chaos;
+mod limited;
+mod notify;
+mod signed;
+mod transfer;
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -24,18 +28,22 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use crate::cache::{Answer, Cache, Key, Reply};
+use crate::guard::rrl::Limiter;
 use crate::images::Images;
 use crate::limits::{IDENTITY_OCTETS_MAX, MESSAGE_OCTETS_MAX, RESOLVES_MAX, UDP_PLAIN_OCTETS_MAX};
 use crate::resolve::{self, Ask, Event, Failure, Finished, Order, Resolver};
 use crate::telemetry::Counters;
 use crate::time::Time;
-use crate::upstream::{self, Target};
+use crate::upstream::Target;
 use crate::wire::edns::{self, Edns, EdnsOption, ExtendedError, ReplyOpt};
-use crate::wire::message::{HEADER_OCTETS, Header, Query, Rcode, flags};
+use crate::wire::message::{HEADER_OCTETS, Header, Query, Rcode, flags, opcode};
 use crate::wire::name::KeyedName;
 use crate::wire::rdata::{CLASS_IN, rtype};
 use crate::wire::writer::{Compressor, Writer};
 use authoritative::Chain;
+use signed::Signature;
+pub use transfer::TransferMessage;
+use transfer::Transfers;
 
 /// How a request came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +76,9 @@ pub enum Outcome {
     Reply(usize),
     /// The answer comes later, as [`Action::Reply`].
     Pending,
+    /// The answer is a sequence of messages, under this number: ask [`Shard::transfer_message`] for each of them, or
+    /// call [`Shard::end_transfer`] when the connection is gone. Over TCP only.
+    Transfer(u32),
     /// Nothing is to be sent, now or later.
     Silence,
 }
@@ -101,6 +112,15 @@ pub enum Action {
         /// Length of the query.
         octets: usize,
     },
+    /// A primary says that a secondary zone has changed (RFC 1996); it is answered already.
+    Notified {
+        /// The zone, by its index in the images in force.
+        zone: u32,
+        /// The serial that the primary tells, where it tells one.
+        serial: Option<u32>,
+        /// The primary.
+        peer: IpAddr,
+    },
     /// Close the connection of this exchange; its reply is no longer wanted.
     EndTcp {
         /// As in the [`Action::AskTcp`] that opened it.
@@ -112,7 +132,7 @@ pub enum Action {
 #[derive(Clone, Copy, Debug)]
 struct Asker {
     id: u16,
-    /// RD and CD, as asked: they are copied (RFC 1035 §4.1.1, RFC 4035 §3.2.2).
+    /// Opcode, RD and CD, as asked: they are copied (RFC 1035 §4.1.1, RFC 4035 §3.2.2).
     flags: u16,
     /// Octets that it takes.
     limit: u16,
@@ -128,12 +148,14 @@ struct AskerEdns {
 }
 
 /// Somebody who waits for an answer.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Waiter {
     client: Client,
     asker: Asker,
     /// The question as the client spelt it.
     question: SmallVec<[u8; 48]>,
+    /// Where the answer must be signed.
+    signature: Option<Box<Signature>>,
 }
 
 /// What waits to be handed to the rim.
@@ -141,6 +163,7 @@ struct Waiter {
 enum Queued {
     Reply { waiter: Waiter, result: Result<Answer, Failure> },
     Order(Order),
+    Notified { zone: u32, serial: Option<u32>, peer: IpAddr },
 }
 
 /// One core's engine.
@@ -162,6 +185,14 @@ pub struct Shard {
     resolver: Resolver<Waiter>,
     queue: VecDeque<Queued>,
     counters: Counters,
+    /// The time of the day, for TSIG.
+    unix_seconds: u64,
+    /// That of the request at hand, once it is verified, until somebody takes it over for the reply.
+    signature: Option<Box<Signature>>,
+    transfers: Transfers,
+    /// Limits what goes out over UDP, where that is configured.
+    limiter: Option<Limiter>,
+    limiter_seed: [u8; 16],
 }
 
 /// The reason of a refusal, and which counter holds it.
@@ -176,6 +207,7 @@ impl Shard {
     /// of upstream queries come from it.
     pub fn new(images: Arc<Images>, seed: [u8; 32]) -> Shard {
         check(&images);
+        let limiter_seed = limited::seed(seed);
         Shard {
             name: KeyedName::default(),
             other: KeyedName::default(),
@@ -186,8 +218,19 @@ impl Shard {
             resolver: Resolver::new(images.hash_key, images.bounds, seed),
             queue: VecDeque::new(),
             counters: Counters::default(),
+            unix_seconds: 0,
+            signature: None,
+            transfers: Transfers::default(),
+            limiter: images.rrl.as_ref().and_then(|rrl| Limiter::new(rrl, limiter_seed)),
+            limiter_seed,
             images,
         }
+    }
+
+    /// The time of the day, in seconds since the beginning of 1970, by which signatures are made and verified: to be
+    /// told before the first event, and whenever it may have changed since the last.
+    pub fn on_clock(&mut self, unix_seconds: u64) {
+        self.unix_seconds = unix_seconds;
     }
 
     /// A request came in. `request` is the message without a length prefix; the reply is written to `reply`, which
@@ -202,7 +245,7 @@ impl Shard {
             Transport::Udp => self.counters.queries_udp += 1,
             Transport::Tcp => self.counters.queries_tcp += 1,
         }
-        if header.opcode() != 0 {
+        if !matches!(header.opcode(), opcode::QUERY | opcode::NOTIFY) {
             self.counters.notimp += 1;
             return self.bare(header, Rcode::NotImp, reply);
         }
@@ -210,11 +253,24 @@ impl Shard {
             self.counters.formerr += 1;
             return self.bare(header, Rcode::FormErr, reply);
         };
-        let asker = Asker::new(client, &query);
-        match self.answer(now, client, &query, asker, reply) {
-            Ok(outcome) => outcome,
-            Err(refusal) => self.refuse(&query, asker, refusal, reply),
+        let mut asker = Asker::new(client, &query);
+        if query.is_signed
+            && let Err(outcome) = self.verify(request, &query, &mut asker, reply)
+        {
+            return outcome;
         }
+        let answered = match header.opcode() {
+            opcode::QUERY => self.answer(now, client, request, &query, asker, reply),
+            _ => self.on_notify(client, request, &query, reply),
+        };
+        let outcome = match answered {
+            Ok(outcome) => outcome,
+            Err(refusal) => self.refuse(now, client, &query, asker, refusal, reply),
+        };
+        if query.is_signed {
+            return self.sign_outcome(&query, &asker, outcome, reply);
+        }
+        outcome
     }
 
     /// The steps of a well-formed query, in their order.
@@ -223,12 +279,17 @@ impl Shard {
         &mut self,
         now: Time,
         client: &Client,
+        request: &[u8],
         query: &Query<'_>,
         asker: Asker,
         reply: &mut [u8],
     ) -> Result<Outcome, Refusal> {
         if query.edns.is_some_and(|edns| edns.version > edns::VERSION) {
             return Err(Refusal { rcode: Rcode::BadVers, error: None, counter: |c| &mut c.badvers });
+        }
+        if query.qclass == CLASS_IN && matches!(query.qtype, rtype::IXFR | rtype::AXFR) {
+            // Each zone has a list of its own, whoever may ask at this listener.
+            return self.answer_transfer(client, request, query, asker, reply);
         }
         let listener = self.images.listeners.get(usize::from(client.listener));
         if !listener.is_some_and(|listener| listener.allow.contains(client.peer.ip())) {
@@ -238,13 +299,21 @@ impl Shard {
             return self.answer_chaos(query, asker, reply);
         }
         match query.qtype {
-            0 | rtype::OPT => return Err(Refusal { rcode: Rcode::FormErr, error: None, counter: |c| &mut c.formerr }),
+            0 | rtype::OPT => return Err(Refusal::formerr()),
             rtype::TKEY..=rtype::MAILA => return Err(Refusal::prohibited(|c| &mut c.refused_type)),
             _ => {}
         }
         let images = &self.images;
         match images.route(&self.name, query.qtype) {
-            Some(&Target::Zone(zone)) => Ok(self.answer_from_zone(zone, query, asker, reply)),
+            Some(&Target::Zone(zone)) if images.image(zone).is_none() => Err(Refusal::not_ready()),
+            Some(&Target::Zone(zone)) => {
+                if self.limiter.is_some()
+                    && let Some(outcome) = self.limit_answer(now, client, zone, query, asker, reply)
+                {
+                    return Ok(outcome);
+                }
+                Ok(self.answer_from_zone(zone, query, asker, reply))
+            }
             Some(Target::Pools(_)) => self.answer_from_upstream(now, client, query, asker, reply),
             Some(Target::Refuse) | None => Err(Refusal::prohibited(|c| &mut c.refused_route)),
         }
@@ -274,8 +343,9 @@ impl Shard {
             return Ok(Outcome::Reply(octets));
         }
         self.counters.cache_misses += 1;
-        let waiter = Waiter { client: *client, asker, question: query.question.into() };
-        let Shard { images, name, cache, resolver, queue, counters, .. } = self;
+        let Shard { images, name, cache, resolver, queue, counters, signature, .. } = self;
+        let waiter =
+            || Waiter { client: *client, asker, question: query.question.into(), signature: signature.take() };
         let taken = match resolver.find(hash, name.as_wire(), key) {
             Some(question) => {
                 counters.coalesced += 1;
@@ -357,10 +427,14 @@ impl Shard {
         assert!(buffer.len() >= MESSAGE_OCTETS_MAX);
         loop {
             match self.queue.pop_front()? {
-                Queued::Reply { waiter, result } => {
-                    let octets = self.write_reply(&waiter, &result, buffer);
+                Queued::Reply { mut waiter, result } => {
+                    let mut octets = self.write_reply(&waiter, &result, buffer);
+                    if let Some(signature) = &mut waiter.signature {
+                        octets = self.sign(signature, &waiter.asker, &waiter.question, buffer, octets);
+                    }
                     return Some(Action::Reply { client: waiter.client, octets });
                 }
+                Queued::Notified { zone, serial, peer } => return Some(Action::Notified { zone, serial, peer }),
                 Queued::Order(Order::EndTcp(exchange)) => return Some(Action::EndTcp { exchange }),
                 Queued::Order(Order::Ask(asking)) => {
                     // Between order and poll the question may have ended: then there is nothing to send.
@@ -411,7 +485,15 @@ impl Shard {
             self.era = self.era.wrapping_add(1);
         }
         self.resolver.set_bounds(images.bounds);
+        if images.rrl != self.images.rrl {
+            self.limiter = images.rrl.as_ref().and_then(|rrl| Limiter::new(rrl, self.limiter_seed));
+        }
         std::mem::replace(&mut self.images, images)
+    }
+
+    /// The images in force.
+    pub fn images(&self) -> &Images {
+        &self.images
     }
 
     /// What was counted so far.
@@ -445,11 +527,39 @@ impl Shard {
         Outcome::Reply(HEADER_OCTETS)
     }
 
+    /// Writes the shortest reply that makes the asker come again over TCP, in place of the one that stands in the
+    /// buffer: its flags and response code stay. Returns its length.
+    fn cut_short(&mut self, asker: &Asker, question: &[u8], reply: &mut [u8]) -> usize {
+        const TC: u8 = (flags::TC >> 8) as u8;
+        let (high, low) = (reply[2], reply[3]);
+        self.counters.truncated += u64::from(high & TC == 0);
+        let Shard { images, compressor, .. } = self;
+        let opt = asker.opt(images, None);
+        let mut writer = Writer::new(reply, asker.limit.into(), question, opt, compressor, images.hash_key);
+        writer.truncate();
+        let octets = writer.finish(asker.id, 0, Rcode::NoError);
+        (reply[2], reply[3]) = (high | TC, low);
+        octets
+    }
+
     /// A reply without records.
     #[cold]
-    fn refuse(&mut self, query: &Query<'_>, asker: Asker, refusal: Refusal, reply: &mut [u8]) -> Outcome {
+    fn refuse(
+        &mut self,
+        now: Time,
+        client: &Client,
+        query: &Query<'_>,
+        asker: Asker,
+        refusal: Refusal,
+        reply: &mut [u8],
+    ) -> Outcome {
+        *(refusal.counter)(&mut self.counters) += 1;
+        if self.limiter.is_some()
+            && let Some(outcome) = self.limit_refusal(now, client, query, asker, reply)
+        {
+            return outcome;
+        }
         let Shard { images, compressor, counters, .. } = self;
-        *(refusal.counter)(counters) += 1;
         let opt = asker.opt(images, refusal.error);
         let writer = Writer::new(reply, asker.limit.into(), query.question, opt, compressor, images.hash_key);
         counters.reply(refusal.rcode as u16, false);
@@ -466,34 +576,6 @@ fn check(images: &Images) {
     assert!(images.cache.min_ttl <= images.cache.max_ttl);
 }
 
-impl Images {
-    /// Where `name` goes. DS records belong to the parent's side of a cut (RFC 4035 §3.1.4.1): at the apex of a zone of
-    /// ours they are asked of whoever has the name above, where somebody has.
-    #[inline]
-    fn route(&self, name: &KeyedName, qtype: u16) -> Option<&Target> {
-        let target = self.routes.find(name, name.labels());
-        if qtype == rtype::DS
-            && let Some(&Target::Zone(zone)) = target
-            && self.zones[zone as usize].apex_node().labels() == name.labels()
-            && let Some(above) = name.labels().checked_sub(1)
-            && let Some(parent @ (Target::Zone(_) | Target::Pools(_))) = self.routes.find(name, above)
-        {
-            return Some(parent);
-        }
-        target
-    }
-
-    /// The servers to ask for `name`, which goes to upstreams, and how long an answer may take: as the first pool says.
-    fn servers(&self, name: &KeyedName, qtype: u16) -> (SmallVec<[upstream::Candidate; 4]>, Duration) {
-        let Some(Target::Pools(pools)) = self.route(name, qtype) else {
-            unreachable!("the caller has found the name to go to upstreams")
-        };
-        let pools = pools.iter().map(|&pool| &*self.pools[pool as usize]);
-        let timeout = pools.clone().next().map_or(Duration::ZERO, |pool| pool.timeout);
-        (upstream::candidates(pools, name.as_wire()), timeout)
-    }
-}
-
 impl Asker {
     #[inline]
     fn new(client: &Client, query: &Query<'_>) -> Asker {
@@ -504,7 +586,7 @@ impl Asker {
         };
         Asker {
             id: query.header.id,
-            flags: query.header.flags & (flags::RD | flags::CD),
+            flags: query.header.flags & (flags::OPCODE | flags::RD | flags::CD),
             limit: limit as u16,
             edns: edns.map(|edns| AskerEdns::new(edns, client.via)),
         }
@@ -557,7 +639,22 @@ fn tenths(span: Duration) -> u16 {
 }
 
 impl Refusal {
+    fn formerr() -> Refusal {
+        Refusal { rcode: Rcode::FormErr, error: None, counter: |c| &mut c.formerr }
+    }
+
+    /// The name is no zone of ours, as a transfer or NOTIFY would have it.
+    fn not_auth() -> Refusal {
+        Refusal { rcode: Rcode::NotAuth, error: None, counter: |c| &mut c.notauth }
+    }
+
     fn prohibited(counter: fn(&mut Counters) -> &mut u64) -> Refusal {
         Refusal { rcode: Rcode::Refused, error: Some(ExtendedError::Prohibited), counter }
+    }
+
+    /// The zone is not loaded, or has expired: others may have it, and the asker shall go on to them.
+    fn not_ready() -> Refusal {
+        let error = Some(ExtendedError::NotReady);
+        Refusal { rcode: Rcode::ServFail, error, counter: |c| &mut c.servfail_zone }
     }
 }

@@ -179,7 +179,7 @@ pub struct Ask<'a, W> {
     pub name: &'a [u8],
     /// Type and bits.
     pub key: Key,
-    /// Who waits.
+    /// Who waits: asked for once there is room.
     pub waiter: W,
 }
 
@@ -225,13 +225,13 @@ impl<W> Resolver<W> {
         self.questions.find(hash, is_it).map(|&slot| Question(slot))
     }
 
-    /// Waits for a question that was found just now.
-    pub fn join(&mut self, question: Question, waiter: W) -> Result<(), Refused> {
+    /// Waits for a question that was found just now. `waiter` is asked for who waits once there is room.
+    pub fn join(&mut self, question: Question, waiter: impl FnOnce() -> W) -> Result<(), Refused> {
         let resolve = self.slots[question.0 as usize].resolve.as_mut().expect("it was found just now");
         if resolve.waiters.len() >= self.bounds.waiters || self.waiters >= WAITERS_MAX {
             return Err(Refused::Waiters);
         }
-        resolve.waiters.push(waiter);
+        resolve.waiters.push(waiter());
         self.waiters += 1;
         Ok(())
     }
@@ -240,7 +240,7 @@ impl<W> Resolver<W> {
     pub fn begin(
         &mut self,
         event: &mut Event<'_>,
-        ask: Ask<'_, W>,
+        ask: Ask<'_, impl FnOnce() -> W>,
         candidates: SmallVec<[Candidate; 4]>,
         timeout: Duration,
     ) -> Result<(), Refused> {
@@ -252,7 +252,7 @@ impl<W> Resolver<W> {
             return Err(Refused::Waiters);
         }
         let mut waiters = SmallVec::new();
-        waiters.push(ask.waiter);
+        waiters.push((ask.waiter)());
         self.waiters += 1;
         let resolve = Resolve {
             hash: ask.hash,

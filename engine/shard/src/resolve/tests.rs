@@ -42,7 +42,7 @@ impl Rig {
             .zip(servers)
             .map(|(i, &protocol)| Candidate { server: Server { protocol, address: address(i) }, kind: Kind::Resolver });
         let name = name(number);
-        let ask = Ask { hash: number.into(), name: &name, key: KEY, waiter: number };
+        let ask = Ask { hash: number.into(), name: &name, key: KEY, waiter: || number };
         self.on(Time::ZERO, |resolver, event| resolver.begin(event, ask, candidates.collect(), TIMEOUT))
     }
 
@@ -211,14 +211,14 @@ fn waiters_and_questions_are_bounded() {
     assert_eq!(rig.begin(3, &[Protocol::Udp]), Err(Refused::Resolves));
     let question = rig.resolver.find(1, &name(1), KEY).unwrap();
     assert_eq!(rig.resolver.find(1, &name(1), Key { dnssec_ok: true, ..KEY }), None);
-    let joined: Vec<_> = (0..4).map(|waiter| rig.resolver.join(question, waiter).is_ok()).collect();
+    let joined: Vec<_> = (0..4).map(|waiter| rig.resolver.join(question, || waiter).is_ok()).collect();
     assert_eq!(joined, [true, true, false, false]);
     assert_eq!(rig.resolver.waiters(), 4);
 
     let mut rig = Rig::new(WAITERS_MAX, WAITERS_MAX + 10);
     rig.begin(1, &[Protocol::Udp]).unwrap();
     let question = rig.resolver.find(1, &name(1), KEY).unwrap();
-    let joined = (0..WAITERS_MAX as u32 + 5).filter(|&waiter| rig.resolver.join(question, waiter).is_ok()).count();
+    let joined = (0..WAITERS_MAX as u32 + 5).filter(|&waiter| rig.resolver.join(question, || waiter).is_ok()).count();
     assert_eq!(joined, WAITERS_MAX - 1);
     assert_eq!(rig.begin(2, &[Protocol::Udp]), Err(Refused::Waiters));
 }

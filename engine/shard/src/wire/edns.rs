@@ -95,6 +95,8 @@ impl<'a> Edns<'a> {
 /// An extended error that we send (RFC 8914 §4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExtendedError {
+    /// 14: the zone is ours, but not loaded, or it has expired.
+    NotReady,
     /// 18: the asker, or the name, is not served here.
     Prohibited,
     /// 22: no server answered in time.
@@ -110,6 +112,7 @@ impl ExtendedError {
     pub fn code(self) -> u16 {
         match self {
             ExtendedError::Other => 0,
+            ExtendedError::NotReady => 14,
             ExtendedError::Prohibited => 18,
             ExtendedError::NoReachableAuthority => 22,
             ExtendedError::NetworkError => 23,

@@ -1,4 +1,4 @@
-//! Numbers by the hash of a name: an open-addressed table that is built once and then only read.
+//! Numbers by the hash of a name: an open-addressed table that is built, or changed as a copy, and then only read.
 //!
 //! A slot of eight octets holds the upper half of the hash and the number plus one; zero is empty. Probing is linear, and
 //! at least a third of the slots are empty, so that a miss ends soon. The names themselves are the caller's to compare.
@@ -13,7 +13,16 @@ pub struct NameIndex {
 impl NameIndex {
     /// A table for `count` numbers.
     pub fn new(count: usize) -> NameIndex {
-        NameIndex { slots: vec![0; (count * 3 / 2 + 1).next_power_of_two()].into() }
+        NameIndex { slots: vec![0; NameIndex::slots_for(count)].into() }
+    }
+
+    fn slots_for(count: usize) -> usize {
+        (count * 3 / 2 + 1).next_power_of_two()
+    }
+
+    /// Whether the table may hold `count` numbers.
+    pub fn has_room_for(&self, count: usize) -> bool {
+        NameIndex::slots_for(count) <= self.slots.len()
     }
 
     /// Adds a number, below [`u32::MAX`], under a hash. No more may be added than the table was made for.
@@ -45,6 +54,45 @@ impl NameIndex {
         }
     }
 
+    /// Puts the number `new` in the place of `old`, which is there, under the same hash.
+    pub fn replace(&mut self, hash: u64, old: u32, new: u32) {
+        assert!(new < u32::MAX);
+        let slot = self.slot_of(hash, old);
+        self.slots[slot] = hash >> 32 << 32 | u64::from(new + 1);
+    }
+
+    /// Takes out a number, which is there. What stands behind it moves up, each as far as its own hash lets it, so that
+    /// no walk ends too early; `hash_of` gives the hash of another number of the table.
+    pub fn remove(&mut self, hash: u64, number: u32, mut hash_of: impl FnMut(u32) -> u64) {
+        let mask = self.slots.len() - 1;
+        let mut hole = self.slot_of(hash, number);
+        let mut slot = hole;
+        loop {
+            slot = (slot + 1) & mask;
+            let entry = self.slots[slot];
+            if entry == 0 {
+                break;
+            }
+            let home = hash_of((entry as u32) - 1) as usize & mask;
+            let (walked, to_hole) = (slot.wrapping_sub(home) & mask, slot.wrapping_sub(hole) & mask);
+            if walked >= to_hole {
+                self.slots[hole] = entry;
+                hole = slot;
+            }
+        }
+        self.slots[hole] = 0;
+    }
+
+    fn slot_of(&self, hash: u64, number: u32) -> usize {
+        let mask = self.slots.len() - 1;
+        let mut slot = hash as usize & mask;
+        while self.slots[slot] as u32 != number + 1 {
+            assert!(self.slots[slot] != 0, "the number is in the table");
+            slot = (slot + 1) & mask;
+        }
+        slot
+    }
+
     /// Octets of memory that the table takes.
     pub fn octets(&self) -> usize {
         self.slots.len() * 8
@@ -70,5 +118,30 @@ mod tests {
             assert_eq!(index.find(hash(0), |number| number == count), None);
             assert_eq!(index.find(8 << 32, |_| true), None);
         }
+    }
+
+    #[test]
+    fn what_is_taken_out_hides_nothing() {
+        // Homes close to each other and around the end, in every pattern of removals.
+        let hash = |i: u32| u64::from(i) << 32 | u64::from(i.wrapping_mul(7) % 5).wrapping_sub(2);
+        let count = 10;
+        for pattern in 0..1_u32 << count {
+            let mut index = NameIndex::new(count as usize);
+            (0..count).for_each(|i| index.insert(hash(i), i));
+            let is_out = |i: u32| pattern >> i & 1 == 1;
+            (0..count).filter(|&i| is_out(i)).for_each(|i| index.remove(hash(i), i, hash));
+            for i in 0..count {
+                assert_eq!(index.find(hash(i), |number| number == i).is_none(), is_out(i), "{i} of {pattern:b}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_number_takes_the_place_of_another() {
+        let mut index = NameIndex::new(3);
+        (0..3).for_each(|i| index.insert(5, i));
+        index.replace(5, 1, 9);
+        assert_eq!([0, 1, 2, 9].map(|i| index.find(5, |number| number == i)), [Some(0), None, Some(2), Some(9)]);
+        assert!(index.has_room_for(4) && !index.has_room_for(100));
     }
 }

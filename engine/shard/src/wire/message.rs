@@ -35,6 +35,14 @@ pub mod flags {
     pub const RCODE: u16 = 0x000f;
 }
 
+/// Opcodes that are answered (RFC 1035 §4.1.1, RFC 1996 §3.1).
+pub mod opcode {
+    /// A standard query.
+    pub const QUERY: u16 = 0;
+    /// A primary says that a zone has changed.
+    pub const NOTIFY: u16 = 4;
+}
+
 /// Response codes (RFC 1035 §4.1.1, RFC 2136 §2.2, RFC 6891 §9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each is the code of its name")]
@@ -46,6 +54,7 @@ pub enum Rcode {
     NotImp = 4,
     Refused = 5,
     YxDomain = 6,
+    NotAuth = 9,
     BadVers = 16,
 }
 
@@ -82,7 +91,7 @@ impl Header {
     }
 }
 
-/// A well-formed request of opcode QUERY.
+/// A well-formed request of opcode QUERY or NOTIFY.
 #[derive(Clone, Copy, Debug)]
 pub struct Query<'a> {
     /// Its header.
@@ -95,6 +104,8 @@ pub struct Query<'a> {
     pub qclass: u16,
     /// Its OPT record.
     pub edns: Option<Edns<'a>>,
+    /// Whether its last record is a TSIG record, which nobody has looked at (RFC 8945 §5.2).
+    pub is_signed: bool,
 }
 
 /// A request that does not parse: FORMERR (RFC 1035 §4.1.1).
@@ -105,7 +116,8 @@ impl<'a> Query<'a> {
     /// Reads a request behind its header; the name asked for goes to `name`.
     ///
     /// Malformed are: other than one question; a name in it that is compressed or too long; sections that run past the
-    /// end or stop before it; a second OPT, one with an owner name, or one outside the additional section.
+    /// end or stop before it; a second OPT, one with an owner name, or one outside the additional section; a TSIG that is
+    /// not the last record of that section.
     #[inline]
     pub fn parse(
         header: Header,
@@ -127,6 +139,7 @@ impl<'a> Query<'a> {
             qtype: u16::from_be_bytes([t0, t1]),
             qclass: u16::from_be_bytes([c0, c1]),
             edns: None,
+            is_signed: false,
         };
         let mut at = HEADER_OCTETS + question.len();
         let before = usize::from(answers) + usize::from(authorities);
@@ -138,12 +151,22 @@ impl<'a> Query<'a> {
             let type_at = name::skip(message, at).ok_or(Malformed)?;
             let (class, ttl, data) = edns::fixed(message, type_at).ok_or(Malformed)?;
             let options = message.get(data.clone()).ok_or(Malformed)?;
-            if u16_at(message, type_at) == Some(rtype::OPT) {
-                let misplaced = i < before || message[at] != 0 || query.edns.is_some();
-                if misplaced {
-                    return Err(Malformed);
+            match u16_at(message, type_at) {
+                Some(rtype::OPT) => {
+                    let misplaced = i < before || message[at] != 0 || query.edns.is_some();
+                    if misplaced {
+                        return Err(Malformed);
+                    }
+                    query.edns = Some(Edns::parse(class, ttl, options).ok_or(Malformed)?);
                 }
-                query.edns = Some(Edns::parse(class, ttl, options).ok_or(Malformed)?);
+                Some(rtype::TSIG) => {
+                    let misplaced = i < before || i + 1 < records;
+                    if misplaced {
+                        return Err(Malformed);
+                    }
+                    query.is_signed = true;
+                }
+                _ => {}
             }
             at = data.end;
         }
@@ -282,6 +305,7 @@ mod tests {
     const HEADER: &[u8] = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0";
     const QUESTION: &[u8] = b"\x03wWw\x04test\0\0\x01\0\x01";
     const OPT: &[u8] = b"\0\0\x29\x04\xd0\0\0\x80\0\0\0";
+    const TSIG: &[u8] = b"\x03key\0\0\xfa\0\xff\0\0\0\0\0\x03abc";
 
     fn message(counts: [u8; 4], parts: &[&[u8]]) -> Vec<u8> {
         let mut message = HEADER.to_vec();
@@ -303,6 +327,9 @@ mod tests {
         let with_opt = message([1, 0, 0, 1], &[QUESTION, OPT]);
         let edns = parse(&with_opt).unwrap().edns.unwrap();
         assert_eq!((edns.payload, edns.dnssec_ok), (1232, true));
+        let signed = message([1, 0, 0, 2], &[QUESTION, OPT, TSIG]);
+        let signed = parse(&signed).unwrap();
+        assert!(signed.is_signed && signed.edns.is_some() && !parse(&with_opt).unwrap().is_signed);
         let other = b"\xc0\x0c\0\x01\0\x01\0\0\0\0\0\0";
         assert!(parse(&message([1, 1, 0, 2], &[QUESTION, other, other, OPT])).unwrap().edns.is_some());
     }
@@ -321,6 +348,9 @@ mod tests {
             ("OPT with a name", message([1, 0, 0, 1], &[QUESTION, named_opt])),
             ("OPT among the answers", message([1, 1, 0, 0], &[QUESTION, OPT])),
             ("counts past the end", message([1, 0, 0, 2], &[QUESTION, OPT])),
+            ("TSIG before OPT", message([1, 0, 0, 2], &[QUESTION, TSIG, OPT])),
+            ("two TSIG", message([1, 0, 0, 2], &[QUESTION, TSIG, TSIG])),
+            ("TSIG among the authorities", message([1, 0, 1, 0], &[QUESTION, TSIG])),
             ("rest behind the last record", message([1, 0, 0, 1], &[QUESTION, OPT, b"x"])),
             ("option past the end", message([1, 0, 0, 1], &[QUESTION, b"\0\0\x29\x04\xd0\0\0\0\0\0\x04\0\x03\0\x01"])),
             ("data past the end", message([1, 0, 0, 1], &[QUESTION, b"\0\0\x29\x04\xd0\0\0\0\0\0\x04"])),

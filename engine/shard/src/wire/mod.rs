@@ -7,6 +7,7 @@
 //! | [`message`] | header, question, records: read |
 //! | [`edns`] | the OPT record, its options, extended errors |
 //! | [`rdata`] | types, and where names stand in the data of a record |
+//! | [`serial`] | which of two serials is the later one |
 //! | [`writer`] | messages written, names compressed, cut at RRset boundaries |
 
 pub mod edns;
@@ -14,6 +15,7 @@ pub mod index;
 pub mod message;
 pub mod name;
 pub mod rdata;
+pub mod serial;
 pub mod writer;
 
 /// Reads two octets at `at`.

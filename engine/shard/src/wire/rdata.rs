@@ -1,4 +1,8 @@
-//! Types, and where names stand in the data of a record.
+//! Types, where names stand in the data of a record, and when the data of two is the same.
+
+use core::cmp::Ordering;
+
+use super::name;
 
 /// Types that the engine treats in a way of their own (IANA "Resource Record (RR) TYPEs").
 pub mod rtype {
@@ -20,12 +24,14 @@ pub mod rtype {
     pub const RP: u16 = 17;
     pub const AFSDB: u16 = 18;
     pub const RT: u16 = 21;
+    pub const SIG: u16 = 24;
     pub const PX: u16 = 26;
     pub const AAAA: u16 = 28;
     pub const NXT: u16 = 30;
     pub const SRV: u16 = 33;
     pub const NAPTR: u16 = 35;
     pub const KX: u16 = 36;
+    pub const A6: u16 = 38;
     pub const DNAME: u16 = 39;
     pub const OPT: u16 = 41;
     pub const DS: u16 = 43;
@@ -34,6 +40,10 @@ pub mod rtype {
     pub const DNSKEY: u16 = 48;
     pub const NSEC3: u16 = 50;
     pub const NSEC3PARAM: u16 = 51;
+    pub const CDS: u16 = 59;
+    pub const CDNSKEY: u16 = 60;
+    pub const CSYNC: u16 = 62;
+    pub const ZONEMD: u16 = 63;
     pub const SVCB: u16 = 64;
     pub const HTTPS: u16 = 65;
     pub const TKEY: u16 = 249;
@@ -49,6 +59,8 @@ pub mod rtype {
 pub const CLASS_IN: u16 = 1;
 /// Class CHAOS.
 pub const CLASS_CHAOS: u16 = 3;
+/// Class ANY, of questions and of TSIG records.
+pub const CLASS_ANY: u16 = 255;
 
 /// How the data of a record begins: octets to pass over, then names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,5 +103,43 @@ pub fn additional_name(rtype: u16) -> Option<usize> {
         rtype::MX | rtype::SVCB | rtype::HTTPS => Some(2),
         rtype::SRV => Some(6),
         _ => None,
+    }
+}
+
+/// The order of the data of two records of one type; equal where they are the same record: names in data are compared
+/// without regard to case (RFC 4034 §6.2, RFC 4343 §3), since whoever compressed them may have changed it.
+pub fn order(rtype: u16, a: &[u8], b: &[u8]) -> Ordering {
+    let Some(layout) = layout(rtype) else { return a.cmp(b) };
+    let ((a_begin, a_names, a_end), (b_begin, b_names, b_end)) = (parts(&layout, a), parts(&layout, b));
+    let folded = |names: &'_ [u8]| names.to_ascii_lowercase();
+    let names = if a_names == b_names { Ordering::Equal } else { folded(a_names).cmp(&folded(b_names)) };
+    a_begin.cmp(b_begin).then(names).then_with(|| a_end.cmp(b_end))
+}
+
+/// What stands before the names in data, the names, and what stands behind them.
+fn parts<'d>(layout: &Layout, data: &'d [u8]) -> (&'d [u8], &'d [u8], &'d [u8]) {
+    let (before, rest) = data.split_at(layout.before.min(data.len()));
+    let mut names = 0;
+    for _ in 0..layout.names {
+        names += name::measure(&rest[names..]).unwrap_or(0);
+    }
+    let (names, behind) = rest.split_at(names);
+    (before, names, behind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn case_does_not_tell_names_in_data_apart() {
+        let mx = |name: &[u8]| [&[0, 5], name].concat();
+        assert_eq!(order(rtype::MX, &mx(b"\x01a\x04test\0"), &mx(b"\x01A\x04TEST\0")), Ordering::Equal);
+        assert_eq!(order(rtype::MX, &mx(b"\x01B\0"), &mx(b"\x01a\0")), Ordering::Greater);
+        assert_eq!(order(rtype::MX, &[0, 65, 0], &[0, 97, 0]), Ordering::Less, "a number is no name");
+        assert_eq!(order(rtype::TXT, b"\x01A", b"\x01a"), Ordering::Less, "a text is no name");
+        let svcb = |name: &[u8], rest: &[u8]| [&[0, 1], name, rest].concat();
+        assert_eq!(order(rtype::SVCB, &svcb(b"\x01a\0", b"A"), &svcb(b"\x01A\0", b"a")), Ordering::Less);
+        assert_eq!(order(rtype::MX, &[0], &[0, 1]), Ordering::Less, "whatever the octets");
     }
 }

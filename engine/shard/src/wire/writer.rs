@@ -10,7 +10,7 @@ use super::rdata;
 use crate::limits::{COMPRESSION_NAMES_MAX, LABEL_OCTETS_MAX};
 
 /// Offsets from here on cannot be pointed to (RFC 1035 §4.1.4: 14 bits).
-const POINTER_END: usize = 0x4000;
+pub(crate) const POINTER_END: usize = 0x4000;
 
 /// Names of the message being written, suffix by suffix: where they stand, and their hashes. Lives in a shard.
 #[derive(Clone, Debug)]
@@ -310,7 +310,7 @@ impl<'a> Writer<'a> {
 }
 
 /// Whether the name at `offset` of what is written so far is `wire`, but for case.
-fn stands_at(message: &[u8], offset: u16, wire: &[u8]) -> bool {
+pub(crate) fn stands_at(message: &[u8], offset: u16, wire: &[u8]) -> bool {
     let mut at = usize::from(offset);
     let mut rest = wire;
     loop {

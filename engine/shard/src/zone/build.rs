@@ -1,10 +1,9 @@
 //! Records to an image: sorted into canonical order, checked, laid out (RFC 1034 §4.2, RFC 2181 §5, RFC 4034 §6.1).
 
-use std::fmt;
-
-use super::image::{Denial, Image, Link, NO_COVER, Nsec3Parameters, RRSET_OCTETS, node_flags};
+use super::image::{Denial, Image, Link, Nsec3Parameters, node_flags};
+use super::layout::{Entry, Laid, Nodes, Shown, View, nsec3_entries};
 use super::nsec3;
-use crate::limits::{RRSETS_A_NAME_MAX, TTL_SECONDS_MAX};
+use crate::limits::TTL_SECONDS_MAX;
 use crate::wire::index::NameIndex;
 use crate::wire::name::{self, HashKey, KeyedName, Name};
 use crate::wire::rdata::{self, rtype};
@@ -30,26 +29,8 @@ pub struct Builder {
     entries: Vec<Entry>,
 }
 
-/// A record, its octets in [`Builder::octets`]: sort key of the owner, then data. 32 octets.
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    at: u64,
-    key_octets: u16,
-    data_octets: u16,
-    /// The type; of an RRSIG the type that it covers, so that it sorts beside its set.
-    set: u16,
-    is_signature: bool,
-    ttl: u32,
-    place: Place,
-}
-
-const _: () = assert!(size_of::<Entry>() == 32);
-
 /// The zone as a whole is faulty; the places are those of the records at fault.
 pub type Faults = Vec<(Place, String)>;
-
-/// Faults reported of one zone; more are left unsaid.
-const FAULTS_MAX: usize = 10;
 
 impl Builder {
     /// A builder for the zone `apex`, whose names are hashed under `key`.
@@ -60,21 +41,10 @@ impl Builder {
     /// Adds a record; `owner` and the names in `data` are uncompressed wire. The error says what is wrong with the
     /// record itself; it does not name the place.
     pub fn push(&mut self, owner: &[u8], rtype: u16, ttl: u32, data: &[u8], place: Place) -> Result<(), String> {
+        check_record(&self.apex, owner, rtype, ttl, data)?;
         let at = self.octets.len();
-        if name::measure(owner) != Some(owner.len()) {
-            return Err("the owner is no name".into());
-        }
-        let above = owner.len().checked_sub(self.apex.as_wire().len());
-        if !above.is_some_and(|above| ends_at_label(owner, above) && name::same(&owner[above..], self.apex.as_wire())) {
-            return Err(format!("{} is not in the zone {}", Shown(owner), self.apex));
-        }
-        if ttl > TTL_SECONDS_MAX {
-            return Err(format!("the TTL {ttl} is above {TTL_SECONDS_MAX}"));
-        }
-        let data_octets = u16::try_from(data.len()).map_err(|_| "the data is longer than 65535 octets")?;
-        check_data(rtype, data)?;
-        let is_signature = rtype == rtype::RRSIG;
-        let set = if is_signature { u16::from_be_bytes([data[0], data[1]]) } else { rtype };
+        let data_octets = data.len() as u16;
+        let (set, is_signature) = Entry::set_of(rtype, data);
         push_sort_key(owner, &mut self.octets);
         let key_octets = (self.octets.len() - at) as u16;
         self.octets.extend_from_slice(data);
@@ -86,15 +56,34 @@ impl Builder {
     pub fn finish(self) -> Result<Image, Faults> {
         let Builder { apex, key, octets, mut entries } = self;
         let view = View { octets: &octets };
-        entries.sort_unstable_by(|a, b| view.order(a).cmp(&view.order(b)));
-        entries.dedup_by(|b, a| view.order(a) == view.order(b));
-        let mut layout = Layout::new(&apex, &view);
-        layout.denial = layout.find_denial(&entries);
+        // Of those that are the same but for case or TTL, the first one stays: the one with the least TTL.
+        let whole = |entry: &Entry| (entry.ttl, view.data(entry));
+        entries.sort_unstable_by(|a, b| view.compare(a, b).then_with(|| whole(a).cmp(&whole(b))));
+        entries.dedup_by(|b, a| view.compare(a, b).is_eq());
+        let mut layout = Layout::new(&apex, view, &entries);
         for of_owner in entries.chunk_by(|a, b| view.key(a) == view.key(b)) {
             layout.owner(of_owner);
         }
         layout.finish(apex, key, entries.len())
     }
+}
+
+/// Refuses a record that no zone `apex` can have.
+pub(super) fn check_record(apex: &Name, owner: &[u8], rtype: u16, ttl: u32, data: &[u8]) -> Result<(), String> {
+    if name::measure(owner) != Some(owner.len()) {
+        return Err("the owner is no name".into());
+    }
+    let above = owner.len().checked_sub(apex.as_wire().len());
+    if !above.is_some_and(|above| ends_at_label(owner, above) && name::same(&owner[above..], apex.as_wire())) {
+        return Err(format!("{} is not in the zone {apex}", Shown(owner)));
+    }
+    if ttl > TTL_SECONDS_MAX {
+        return Err(format!("the TTL {ttl} is above {TTL_SECONDS_MAX}"));
+    }
+    if data.len() > usize::from(u16::MAX) {
+        return Err("the data is longer than 65535 octets".into());
+    }
+    check_data(rtype, data)
 }
 
 /// Refuses data that later code could not read: its callers must find whole names and fixed fields.
@@ -125,7 +114,7 @@ fn check_data(rtype: u16, data: &[u8]) -> Result<(), String> {
 }
 
 /// Whether a label begins at `at`, or the root stands there.
-fn ends_at_label(owner: &[u8], at: usize) -> bool {
+pub(super) fn ends_at_label(owner: &[u8], at: usize) -> bool {
     let mut start = 0;
     while start < at {
         start += usize::from(owner[start]) + 1;
@@ -170,97 +159,46 @@ fn name_of_sort_key(key: &[u8], out: &mut Vec<u8>) {
     out.push(0);
 }
 
-struct View<'a> {
-    octets: &'a [u8],
-}
-
-impl<'a> View<'a> {
-    fn key(&self, entry: &Entry) -> &'a [u8] {
-        &self.octets[entry.at as usize..][..usize::from(entry.key_octets)]
-    }
-
-    fn data(&self, entry: &Entry) -> &'a [u8] {
-        &self.octets[entry.at as usize + usize::from(entry.key_octets)..][..usize::from(entry.data_octets)]
-    }
-
-    fn order(&self, entry: &Entry) -> (&'a [u8], u16, bool, &'a [u8]) {
-        (self.key(entry), entry.set, entry.is_signature, self.data(entry))
-    }
-}
-
 /// A node on the path from the apex to the name being laid out.
 struct Above<'a> {
     key: &'a [u8],
     number: u32,
-    covered_by: Option<u32>,
+    cover: Option<u32>,
 }
 
 struct Layout<'a> {
-    view: &'a View<'a>,
+    nodes: Nodes<'a>,
     apex_key: Vec<u8>,
     path: Vec<Above<'a>>,
     wire: Vec<u8>,
-    nodes: Vec<u8>,
     order: Vec<u32>,
     chain: Vec<Link>,
-    denial: Denial,
-    /// For the name of the wildcard below a node.
-    wildcard: Vec<u8>,
-    faults: Faults,
-    soa: Option<(u32, [u8; 20])>,
 }
 
 impl<'a> Layout<'a> {
-    fn new(apex: &Name, view: &'a View<'a>) -> Layout<'a> {
+    fn new(apex: &Name, view: View<'a>, entries: &[Entry]) -> Layout<'a> {
         let mut apex_key = Vec::new();
         push_sort_key(apex.as_wire(), &mut apex_key);
+        let denial = find_denial(view, &apex_key, entries);
         Layout {
-            view,
+            nodes: Nodes::new(view, Vec::new(), denial),
             apex_key,
             path: Vec::new(),
             wire: Vec::new(),
-            nodes: Vec::new(),
             order: Vec::new(),
             chain: Vec::new(),
-            denial: Denial::None,
-            wildcard: Vec::new(),
-            faults: Vec::new(),
-            soa: None,
-        }
-    }
-
-    /// How the zone denies: by NSEC3 where the apex has an NSEC3PARAM that may be used (RFC 5155 §4.1.2: no flags) and
-    /// there are records of it, else by NSEC where the apex has one.
-    fn find_denial(&self, entries: &[Entry]) -> Denial {
-        let at_apex = || entries.iter().take_while(|entry| self.view.key(entry) == self.apex_key);
-        let is = |rtype: u16| move |entry: &&Entry| entry.set == rtype && !entry.is_signature;
-        for entry in at_apex().filter(is(rtype::NSEC3PARAM)) {
-            let data = self.view.data(entry);
-            if let Some(parameters) = Nsec3Parameters::read(data).filter(|_| data[1] == 0)
-                && entries.iter().filter(is(rtype::NSEC3)).any(|entry| parameters.are_those_of(self.view.data(entry)))
-            {
-                return Denial::Nsec3(parameters);
-            }
-        }
-        if at_apex().any(|entry| is(rtype::NSEC)(&entry)) { Denial::Nsec } else { Denial::None }
-    }
-
-    fn fault(&mut self, place: Place, message: String) {
-        if self.faults.len() < FAULTS_MAX {
-            self.faults.push((place, message));
         }
     }
 
     /// Lays out one owner name. NSEC3 records stand apart from what else may be there.
     fn owner(&mut self, entries: &[Entry]) {
-        let key = self.view.key(&entries[0]);
-        let hash = key[self.apex_key.len()..].strip_suffix(&[0]).and_then(nsec3::of_label);
-        let begin = entries.partition_point(|entry| entry.set < rtype::NSEC3);
-        let end = entries.partition_point(|entry| entry.set <= rtype::NSEC3);
-        match hash {
-            Some(hash) if begin < end => {
-                self.link(key, &hash, &entries[begin..end]);
-                let others = [&entries[..begin], &entries[end..]].concat();
+        let key = self.nodes.view.key(&entries[0]);
+        let apart = nsec3_entries(entries);
+        match hash_of_key(&self.apex_key, key) {
+            Some(hash) if !apart.is_empty() => {
+                name_of_sort_key(key, &mut self.wire);
+                self.chain.extend(self.nodes.link(&self.wire, &hash, &entries[apart.clone()]));
+                let others = [&entries[..apart.start], &entries[apart.end..]].concat();
                 if !others.is_empty() {
                     self.name(key, &others);
                 }
@@ -276,7 +214,7 @@ impl<'a> Layout<'a> {
             self.path.pop();
         }
         if self.order.is_empty() && !is_apex {
-            self.fault(entries[0].place, "the zone has no records at its apex, so no SOA".into());
+            self.nodes.fault(entries[0].place, "the zone has no records at its apex, so no SOA".into());
         }
         let mut known = self.path.last().map_or(self.apex_key.len(), |above| above.key.len());
         while known < key.len() {
@@ -291,238 +229,100 @@ impl<'a> Layout<'a> {
 
     /// Lays out a node; without entries it is an empty non-terminal.
     fn node(&mut self, key: &'a [u8], entries: &[Entry]) {
-        let mut wire = std::mem::take(&mut self.wire);
-        name_of_sort_key(key, &mut wire);
+        name_of_sort_key(key, &mut self.wire);
         let is_apex = key.len() == self.apex_key.len();
-        let Some(number) = self.next_number() else { return };
-        let has = |set: u16| entries.iter().any(|entry| entry.set == set && !entry.is_signature);
-        let is_cut = !is_apex && has(rtype::NS);
-        let mut flags = 0;
-        if is_cut {
-            flags |= node_flags::CUT;
-        }
-        if has(rtype::DNAME) {
-            flags |= node_flags::DNAME;
-        }
-        let above = self.path.last().and_then(|above| above.covered_by);
-        if above.is_some() {
-            flags |= node_flags::OCCLUDED;
-        }
-        let covered_by = above.or((flags & (node_flags::CUT | node_flags::DNAME) != 0).then_some(number));
-        if wire.starts_with(b"\x01*")
-            && let Some(parent) = self.path.last()
+        let parent = self.path.last();
+        let above = parent.and_then(|parent| parent.cover);
+        if self.wire.starts_with(b"\x01*")
+            && let Some(parent) = parent
         {
-            self.nodes[parent.number as usize * 4 + 4] |= node_flags::WILDCARD_BELOW;
+            self.nodes.octets[parent.number as usize * 4 + 4] |= node_flags::WILDCARD_BELOW;
         }
-        let hashes = match &self.denial {
-            Denial::Nsec3(parameters) if above.is_none() => {
-                let own = parameters.hash(&wire);
-                // No name below one of 254 octets or more can be asked for, and none is denied.
-                self.wildcard.clear();
-                self.wildcard.extend(b"\x01*");
-                self.wildcard.extend(&wire);
-                Some((own, parameters.hash(&self.wildcard)))
-            }
-            _ => None,
-        };
-        self.lay_out(number, covered_by, flags, hashes, &wire, entries);
+        let Some(Laid { number, cover }) = self.nodes.name(&self.wire, is_apex, above, entries) else { return };
         self.order.push(number);
-        self.check_owner(&wire, is_apex, entries);
-        self.path.push(Above { key, number, covered_by });
-        self.wire = wire;
+        self.path.push(Above { key, number, cover });
     }
 
-    /// Lays out an NSEC3 owner.
-    fn link(&mut self, key: &[u8], hash: &[u8; nsec3::HASH_OCTETS], entries: &[Entry]) {
-        let mut wire = std::mem::take(&mut self.wire);
-        name_of_sort_key(key, &mut wire);
-        let Some(number) = self.next_number() else { return };
-        let in_use = match &self.denial {
-            Denial::Nsec3(parameters) => {
-                entries.iter().all(|entry| entry.is_signature || parameters.are_those_of(self.view.data(entry)))
+    fn finish(self, apex: Name, key: HashKey, records: usize) -> Result<Image, Faults> {
+        let Layout { nodes, mut order, mut chain, .. } = self;
+        let Nodes { mut octets, denial, soa, mut faults, .. } = nodes;
+        let Some((ttl, soa)) = soa else {
+            if faults.is_empty() {
+                faults.push((Place::default(), format!("the zone has no SOA record at {apex}")));
             }
-            _ => false,
+            return Err(faults);
         };
-        let flags = if in_use { 0 } else { node_flags::OTHER_CHAIN };
-        let prefix = nsec3::prefix(hash);
-        self.lay_out(number, None, flags, Some((prefix, prefix)), &wire, entries);
-        self.chain.push(Link { prefix: (prefix >> 32) as u32, number });
-        self.wire = wire;
-    }
-
-    /// The number of the node that is laid out next.
-    fn next_number(&mut self) -> Option<u32> {
-        let number = u32::try_from(self.nodes.len().div_ceil(4)).ok().filter(|&number| number < NO_COVER);
-        if number.is_none() {
-            self.fault(Place::default(), "the zone is larger than 16 GiB".into());
+        if !faults.is_empty() {
+            return Err(faults);
         }
-        number
-    }
-
-    /// Writes a node.
-    fn lay_out(
-        &mut self,
-        number: u32,
-        cover: Option<u32>,
-        flags: u8,
-        hashes: Option<(u64, u64)>,
-        wire: &[u8],
-        entries: &[Entry],
-    ) {
-        let at = number as usize * 4;
-        self.nodes.resize(at, 0);
-        self.nodes.extend(cover.unwrap_or(NO_COVER).to_le_bytes());
-        let flags = if hashes.is_some() { flags | node_flags::HASHED } else { flags };
-        self.nodes.extend([flags, 0, wire.len() as u8, name::labels(wire).count() as u8]);
-        if let Some((own, wildcard)) = hashes {
-            self.nodes.extend(own.to_le_bytes());
-            self.nodes.extend(wildcard.to_le_bytes());
-        }
-        self.nodes.extend(wire);
-        self.nodes[at + 5] = self.rrsets(wire, entries);
-    }
-
-    /// Lays out the RRsets of an owner. Returns their number. Signatures that cover nothing become a set of their own:
-    /// while a zone is signed anew, one may be there before its set or after it.
-    fn rrsets(&mut self, owner: &[u8], entries: &[Entry]) -> u8 {
-        let covers_nothing = |set: &&[Entry]| set.iter().all(|entry| entry.is_signature);
-        let mut orphans: Vec<Entry> = Vec::new();
-        for set in entries.chunk_by(|a, b| a.set == b.set).filter(covers_nothing) {
-            orphans.extend(set.iter().map(|entry| Entry { set: rtype::RRSIG, is_signature: false, ..*entry }));
-        }
-        if orphans.is_empty() {
-            return self.whole_rrsets(owner, entries);
-        }
-        orphans.sort_unstable_by(|a, b| self.view.order(a).cmp(&self.view.order(b)));
-        let mut rest: Vec<Entry> =
-            entries.chunk_by(|a, b| a.set == b.set).filter(|set| !covers_nothing(set)).flatten().copied().collect();
-        let behind = rest.partition_point(|entry| entry.set < rtype::RRSIG);
-        rest.splice(behind..behind, orphans);
-        self.whole_rrsets(owner, &rest)
-    }
-
-    fn whole_rrsets(&mut self, owner: &[u8], entries: &[Entry]) -> u8 {
-        let mut sets = 0;
-        for set in entries.chunk_by(|a, b| a.set == b.set) {
-            let signed = set.iter().take_while(|entry| !entry.is_signature).count();
-            let (records, signatures) = set.split_at(signed);
-            let Ok(count) = u16::try_from(records.len()) else {
-                self.fault(set[0].place, format!("{} has more than 65535 records of one type", Shown(owner)));
-                continue;
-            };
-            if sets == RRSETS_A_NAME_MAX {
-                self.fault(set[0].place, format!("{} has more than {RRSETS_A_NAME_MAX} RRsets", Shown(owner)));
-                break;
-            }
-            // RFC 2181 §5.2: the TTLs of a set should not differ; where they do, the least holds for all.
-            let ttl = set.iter().map(|entry| entry.ttl).min().unwrap_or(0);
-            let header = self.nodes.len();
-            self.nodes.extend(set[0].set.to_le_bytes());
-            self.nodes.extend(count.to_le_bytes());
-            self.nodes.extend(ttl.to_le_bytes());
-            self.nodes.extend([0; 8]);
-            assert_eq!(self.nodes.len() - header, RRSET_OCTETS);
-            for (field, part) in [(8, records), (12, signatures)] {
-                let begin = self.nodes.len();
-                for entry in part {
-                    let data = self.view.data(entry);
-                    self.nodes.extend((data.len() as u16).to_le_bytes());
-                    self.nodes.extend(data);
-                }
-                let octets = (self.nodes.len() - begin) as u32;
-                self.nodes[header + field..header + field + 4].copy_from_slice(&octets.to_le_bytes());
-            }
-            sets += 1;
-        }
-        sets as u8
-    }
-
-    /// Checks what may stand at one owner (RFC 1034 §3.6.2, RFC 2181 §10.1, RFC 6672 §2.4).
-    fn check_owner(&mut self, owner: &[u8], is_apex: bool, entries: &[Entry]) {
-        let count = |set: u16| entries.iter().filter(|entry| entry.set == set && !entry.is_signature).count();
-        let place_of = |set: u16| entries.iter().find(|entry| entry.set == set).map_or(Place::default(), |e| e.place);
-        let other = |allowed: &[u16]| {
-            entries.iter().find(|entry| !entry.is_signature && !allowed.contains(&entry.set)).map(|e| e.place)
-        };
-        for (set, what) in [(rtype::CNAME, "CNAME"), (rtype::DNAME, "DNAME")] {
-            if count(set) > 1 {
-                self.fault(place_of(set), format!("{} has more than one {what}", Shown(owner)));
-            }
-        }
-        if count(rtype::CNAME) > 0
-            && let Some(place) = other(&[rtype::CNAME, rtype::NSEC, rtype::NXT])
-        {
-            self.fault(place, format!("{} has a CNAME and other data; a CNAME must stand alone", Shown(owner)));
-        }
-        match (is_apex, count(rtype::SOA)) {
-            (true, 1) => {
-                let soa = entries.iter().find(|e| e.set == rtype::SOA && !e.is_signature).expect("counted just now");
-                let data = self.view.data(soa);
-                self.soa = Some((soa.ttl, *data.last_chunk().expect("an SOA's data was checked")));
-            }
-            (true, 0) => self.fault(entries[0].place, format!("the zone has no SOA record at {}", Shown(owner))),
-            (true, _) => self.fault(place_of(rtype::SOA), "the zone has more than one SOA record".into()),
-            (false, 0) => {}
-            (false, _) => {
-                self.fault(place_of(rtype::SOA), format!("{} has an SOA record and is not the apex", Shown(owner)));
-            }
-        }
-    }
-
-    fn finish(mut self, apex: Name, key: HashKey, records: usize) -> Result<Image, Faults> {
-        let Some((ttl, soa)) = self.soa else {
-            if self.faults.is_empty() {
-                self.fault(Place::default(), format!("the zone has no SOA record at {apex}"));
-            }
-            return Err(self.faults);
-        };
-        if !self.faults.is_empty() {
-            return Err(self.faults);
-        }
-        let field = |at: usize| u32::from_be_bytes(*soa[at..].first_chunk().expect("20 octets"));
-        self.nodes.shrink_to_fit();
-        self.order.shrink_to_fit();
-        self.chain.shrink_to_fit();
+        let (serial, negative_ttl) = serial_and_negative_ttl(ttl, &soa);
+        octets.shrink_to_fit();
+        order.shrink_to_fit();
+        chain.shrink_to_fit();
         let mut image = Image {
             index: NameIndex::new(0),
             key,
             apex,
-            nodes: self.nodes,
-            apex_number: self.order[0],
-            order: self.order,
-            chain: self.chain,
-            denial: self.denial,
+            nodes: octets,
+            garbage: 0,
+            apex_number: order[0],
+            order,
+            chain,
+            denial,
             records,
-            serial: field(0),
-            negative_ttl: ttl.min(field(16)),
+            serial,
+            negative_ttl,
         };
-        image.index = index(&image);
         if image.apex_node().rrset(rtype::NS).is_none() {
-            let place = Place::default();
-            return Err(vec![(place, format!("the zone has no NS record at {}", image.apex))]);
+            return Err(vec![(Place::default(), without_ns(&image.apex))]);
         }
+        image.index = index(&image, image.names());
         Ok(image)
     }
 }
 
-/// The table over the nodes.
-fn index(image: &Image) -> NameIndex {
-    let mut index = NameIndex::new(image.names());
+/// How the zone denies: by NSEC3 where the apex has an NSEC3PARAM that may be used (RFC 5155 §4.1.2: no flags) and
+/// there are records of it, else by NSEC where the apex has one.
+fn find_denial(view: View<'_>, apex_key: &[u8], entries: &[Entry]) -> Denial {
+    let at_apex = || entries.iter().take_while(|entry| view.key(entry) == apex_key);
+    let is = |rtype: u16| move |entry: &&Entry| entry.set == rtype && !entry.is_signature;
+    let is_link = |entry: &&Entry| hash_of_key(apex_key, view.key(entry)).is_some();
+    for entry in at_apex().filter(is(rtype::NSEC3PARAM)) {
+        let data = view.data(entry);
+        let mut links = entries.iter().filter(is(rtype::NSEC3)).filter(is_link);
+        if let Some(parameters) = Nsec3Parameters::usable(data)
+            && links.any(|entry| parameters.are_those_of(view.data(entry)))
+        {
+            return Denial::Nsec3(parameters);
+        }
+    }
+    if at_apex().any(|entry| is(rtype::NSEC)(&entry)) { Denial::Nsec } else { Denial::None }
+}
+
+/// The hash that the owner of a sort key stands for, if it is one that an NSEC3 record may have.
+fn hash_of_key(apex_key: &[u8], key: &[u8]) -> Option<[u8; nsec3::HASH_OCTETS]> {
+    key[apex_key.len()..].strip_suffix(&[0]).and_then(nsec3::of_label)
+}
+
+/// The serial, and the TTL of negative answers (RFC 2308 §3), from an SOA's TTL and the last 20 octets of its data.
+pub(super) fn serial_and_negative_ttl(ttl: u32, soa: &[u8; 20]) -> (u32, u32) {
+    let field = |at: usize| u32::from_be_bytes(*soa[at..].first_chunk().expect("20 octets"));
+    (field(0), ttl.min(field(16)))
+}
+
+pub(super) fn without_ns(apex: &Name) -> String {
+    format!("the zone has no NS record at {apex}")
+}
+
+/// The table over the nodes, with room for `count` of them.
+pub(super) fn index(image: &Image, count: usize) -> NameIndex {
+    let mut index = NameIndex::new(count);
     let mut name = KeyedName::default();
     for node in image.nodes() {
         name.set(&image.key, node.name()).expect("names of our nodes are whole");
         index.insert(name.name_hash(), node.number());
     }
     index
-}
-
-/// A name in messages.
-struct Shown<'a>(&'a [u8]);
-
-impl fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        name::write_presentation(self.0, f)
-    }
 }
 
 #[cfg(test)]

@@ -67,6 +67,8 @@ pub struct Image {
     pub(super) apex: Name,
     pub(super) index: NameIndex,
     pub(super) nodes: Vec<u8>,
+    /// Octets of the nodes that nothing refers to any more, since the image was made from another one.
+    pub(super) garbage: usize,
     pub(super) order: Vec<u32>,
     /// The node of the apex: the first of the order.
     pub(super) apex_number: u32,
@@ -106,6 +108,11 @@ impl Nsec3Parameters {
         let &[nsec3::SHA1, _, high, low, salt_octets, ref rest @ ..] = data else { return None };
         let salt = rest.get(..usize::from(salt_octets))?;
         Some(Nsec3Parameters { salt: salt.into(), iterations: u16::from_be_bytes([high, low]) })
+    }
+
+    /// Those in the data of an NSEC3PARAM record that a server may use: without flags (RFC 5155 §4.1.2).
+    pub(super) fn usable(data: &[u8]) -> Option<Nsec3Parameters> {
+        Nsec3Parameters::read(data).filter(|_| data[1] == 0)
     }
 
     /// Whether the data of an NSEC3 record has these parameters.
@@ -215,7 +222,7 @@ impl Image {
 
     #[inline]
     pub(super) fn at(&self, number: u32) -> Node<'_> {
-        Node { octets: &self.nodes[number as usize * 4..], number }
+        Node::at(&self.nodes, number)
     }
 
     /// Every node in canonical order, but for the owners of NSEC3 records.
@@ -254,6 +261,12 @@ impl std::fmt::Debug for Node<'_> {
 }
 
 impl<'z> Node<'z> {
+    /// The node of a number among all of them.
+    #[inline]
+    pub(super) fn at(nodes: &'z [u8], number: u32) -> Node<'z> {
+        Node { octets: &nodes[number as usize * 4..], number }
+    }
+
     /// The owner name, in lower case.
     #[inline]
     pub fn name(&self) -> &'z [u8] {
@@ -303,7 +316,7 @@ impl<'z> Node<'z> {
     }
 
     #[inline]
-    fn flag(&self, flag: u8) -> bool {
+    pub(super) fn flag(&self, flag: u8) -> bool {
         self.octets[4] & flag != 0
     }
 
@@ -360,6 +373,19 @@ impl<'z> Node<'z> {
     #[inline]
     pub fn rrsets(&self) -> RrSets<'z> {
         RrSets { rest: &self.octets[self.name_at() + usize::from(self.octets[6])..], left: self.octets[5] }
+    }
+
+    /// All octets of the node.
+    pub(super) fn whole(&self) -> &'z [u8] {
+        &self.octets[..self.name_at() + usize::from(self.octets[6]) + self.rrset_octets().len()]
+    }
+
+    /// All octets of its RRsets: where two nodes have the same, they hold the same records.
+    pub(super) fn rrset_octets(&self) -> &'z [u8] {
+        let mut sets = self.rrsets();
+        let begin = sets.rest;
+        sets.by_ref().for_each(drop);
+        &begin[..begin.len() - sets.rest.len()]
     }
 }
 
@@ -435,4 +461,19 @@ impl<'z> Data<'z> {
 #[inline]
 fn read_u32(octets: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(*octets[at..].first_chunk().expect("four octets of an image of ours"))
+}
+
+impl Image {
+    /// The records of one owner, so that a walk can stop and go on: numbers from zero on give the records of
+    /// [`Image::each_record`] in its order, owner by owner. An empty non-terminal has none. `None`: there is no owner of
+    /// this number, nor of any later one.
+    pub fn records_of_owner(&self, number: usize) -> Option<impl Iterator<Item = Record<'_>>> {
+        let behind = |past: usize| self.chain.get(past).map(|link| link.number);
+        let at = self.order.get(number).copied().or_else(|| behind(number - self.order.len()))?;
+        let node = self.at(at);
+        let is_apex = number == 0;
+        let soa = is_apex.then(|| self.soa());
+        let others = node.rrsets().filter(move |set| !is_apex || set.rtype != rtype::SOA);
+        Some(soa.into_iter().chain(others).flat_map(move |set| node.records_of(set)))
+    }
 }

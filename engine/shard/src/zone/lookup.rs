@@ -24,7 +24,7 @@ pub enum Outcome<'z> {
     Answer(RrSet<'z>),
     /// Every type was asked for, and there is one.
     Any,
-    /// Signatures were asked for, and there may be some.
+    /// Signatures were asked for, and there are some.
     Signatures,
     /// The name is an alias.
     Cname(RrSet<'z>),
@@ -56,13 +56,18 @@ pub fn lookup<'z>(image: &'z Image, name: &KeyedName, qtype: u16) -> Found<'z> {
 fn at_owner(node: Node<'_>, qtype: u16, wildcard: bool) -> Found<'_> {
     let outcome = match qtype {
         rtype::ANY if !node.is_empty() => Outcome::Any,
-        rtype::RRSIG if !node.is_empty() => Outcome::Signatures,
+        rtype::RRSIG if node.rrsets().any(has_signatures) => Outcome::Signatures,
         _ => match node.rrset(qtype) {
             Some(set) => Outcome::Answer(set),
             None => node.rrset(rtype::CNAME).map_or(Outcome::NoData, Outcome::Cname),
         },
     };
     Found { outcome, node, wildcard }
+}
+
+/// Whether signatures cover the set, or it is made of those that cover nothing.
+fn has_signatures(set: RrSet<'_>) -> bool {
+    set.rtype == rtype::RRSIG || set.signatures.iter().next().is_some()
 }
 
 /// The name is itself a cut or a DNAME's owner. DS belongs to the parent's side of a cut (RFC 4035 §3.1.4.1), and a
@@ -104,4 +109,16 @@ fn not_there<'z>(image: &'z Image, name: &KeyedName, qtype: u16) -> Found<'z> {
         };
     }
     Found { outcome: Outcome::NxDomain, node: encloser, wildcard: false }
+}
+
+impl Image {
+    /// Whether records of `node` may stand in an additional section: its own, not those that a DNAME occludes; those
+    /// that belong to a zone below as `glue` alone.
+    pub fn may_be_added(&self, node: Node<'_>, glue: bool) -> bool {
+        match node.cover().map(|cover| self.at(cover)) {
+            None => true,
+            Some(cover) if cover.is_cut() => glue,
+            Some(cover) => cover.is(&node),
+        }
+    }
 }

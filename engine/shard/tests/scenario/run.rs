@@ -174,6 +174,7 @@ impl<'a> Run<'a> {
         match outcome {
             Outcome::Reply(octets) => self.take_reply(client, &reply[..octets]),
             Outcome::Pending | Outcome::Silence => Ok(()),
+            Outcome::Transfer(_) => Err("nobody in a scenario may transfer a zone".into()),
         }
     }
 
@@ -200,6 +201,7 @@ impl<'a> Run<'a> {
             Action::Reply { client, octets } => return self.take_reply(client, &buffer[..octets]),
             Action::AskUdp { socket, server, octets } => (Via::Udp { socket }, server, octets),
             Action::AskTcp { exchange, server, octets } => (Via::Tcp { exchange }, server, octets),
+            Action::Notified { .. } => return Err("nobody in a scenario may notify of a zone".into()),
             Action::EndTcp { exchange } => {
                 self.outstanding.retain(|out| out.via != Via::Tcp { exchange });
                 return Ok(());

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ringdns_shard::Images;
 use ringdns_shard::guard::{Acl, Network};
-use ringdns_shard::images::{Bounds, CacheSettings, Listener};
+use ringdns_shard::images::{Bounds, CacheSettings, Listener, Zone};
 use ringdns_shard::upstream::{Kind, Pool, Protocol, Routes, Server, Strategy, Target};
 use ringdns_shard::wire::name::{HashKey, Name};
 use ringdns_shard::zone;
@@ -23,7 +23,7 @@ pub(crate) fn images(config: &Config) -> Result<Arc<Images>, String> {
         let file = clause.file.as_deref().and_then(|file| file.strip_prefix("@file:")).unwrap_or("");
         let text = config.files.get(file).ok_or_else(|| format!("zone {}: no file `{file}`", clause.name))?;
         targets.push((name(&clause.name)?, Target::Zone(zones.len() as u32)));
-        zones.push(Arc::new(zone_image(&name(&clause.name)?, hash_key, text)?));
+        zones.push(Zone::new(Arc::new(zone_image(&name(&clause.name)?, hash_key, text)?)));
     }
     let mut pools = Vec::new();
     for clause in &config.forward_zones {
@@ -42,8 +42,9 @@ pub(crate) fn images(config: &Config) -> Result<Arc<Images>, String> {
         listeners: vec![Listener { allow: allowed(config)? }],
         identity: setting(config, "identity").unwrap_or("").as_bytes().into(),
         version: setting(config, "version").unwrap_or("").as_bytes().into(),
-        routes: Routes::new(&hash_key, targets),
+        routes: Arc::new(Routes::new(&hash_key, targets)),
         zones,
+        keys: Arc::default(),
         pools,
         cache: CacheSettings {
             octets: 1 << 20,
@@ -51,6 +52,7 @@ pub(crate) fn images(config: &Config) -> Result<Arc<Images>, String> {
             max_ttl: ttl(config, "max", 86_400),
             negative_max_ttl: ttl(config, "max_negative", 3_600),
         },
+        rrl: None,
         bounds: Bounds {
             resolves: count(config, "num-queries-per-thread", 1_000)?,
             waiters: count(config, "waiters-per-name", 1_000)?,

@@ -106,10 +106,12 @@ fn images(target: Target) -> Arc<Images> {
         listeners: vec![Listener { allow: Acl::local_and_private() }],
         identity: Box::default(),
         version: Box::default(),
-        routes: Routes::new(&hash_key, vec![(test, target)]),
+        routes: Arc::new(Routes::new(&hash_key, vec![(test, target)])),
         zones: Vec::new(),
+        keys: Arc::default(),
         pools: vec![pool(1), pool(2)],
         cache: CACHE,
+        rrl: None,
         bounds: Bounds { resolves: 1, waiters: 2, tcp_idle: Duration::from_secs(1), udp_ports: 1 },
     })
 }

@@ -9,6 +9,7 @@ use ringdns_shard::guard::Acl;
 use ringdns_shard::images::{Bounds, CacheSettings, Listener};
 use ringdns_shard::limits::{ATTEMPTS_MAX, MESSAGE_OCTETS_MAX, UDP_REPLY_OCTETS_MAX};
 use ringdns_shard::telemetry::Counters;
+use ringdns_shard::tsig::{Algorithm, Key, Transaction};
 use ringdns_shard::upstream::{Kind, Pool, Protocol, Routes, Server, Strategy, Target};
 use ringdns_shard::wire::message::{Section, flags};
 use ringdns_shard::wire::name::{HashKey, Name};
@@ -53,6 +54,8 @@ enum Event {
 /// A client's query.
 struct Asked {
     client: Client,
+    /// Where it was signed.
+    transaction: Option<Transaction>,
     question: Question,
     asking: Asking,
     at: Time,
@@ -75,6 +78,7 @@ pub(crate) struct World {
     told: HashMap<Question, Time>,
     buffer: Vec<u8>,
     asked: u64,
+    signed: u64,
     errors: u64,
     refused: u64,
     sent_udp: u64,
@@ -99,11 +103,13 @@ impl World {
             told: HashMap::new(),
             buffer: vec![0; MESSAGE_OCTETS_MAX],
             asked: 0,
+            signed: 0,
             errors: 0,
             refused: 0,
             sent_udp: 0,
             sent_tcp: 0,
         };
+        world.shard.on_clock(world.clock());
         for event in [Event::Ask, Event::Crowd, Event::Mood] {
             world.plan(Duration::ZERO, event);
         }
@@ -133,6 +139,7 @@ impl World {
             }
             self.act();
             self.check();
+            self.shard.on_clock(self.clock());
         }
     }
 
@@ -144,6 +151,7 @@ impl World {
         assert!(self.asked > QUERIES / 2);
         assert_eq!(counters.queries_udp + counters.queries_tcp, self.asked);
         assert_eq!(counters.replies, self.asked);
+        assert_eq!(counters.tsig_verified, self.signed);
         assert_eq!(counters.cache_hits + counters.cache_misses, self.asked);
         assert_eq!(counters.resolves_failed, self.errors);
         assert_eq!(counters.rcode_servfail, self.errors);
@@ -155,6 +163,11 @@ impl World {
         let gone = counters.cache_evictions + counters.cache_expired;
         assert!(gone + entries as u64 <= counters.cache_inserts);
         counters.clone()
+    }
+
+    /// The time of the day.
+    fn clock(&self) -> u64 {
+        1_700_000_000 + self.now.as_micros() / 1_000_000
     }
 
     fn plan(&mut self, after: Duration, event: Event) {
@@ -247,15 +260,17 @@ impl World {
             listener: 0,
             connection: self.asked,
         };
-        let query = packet::query(&asking, &question);
-        let asked = Asked { client, question, asking, at: self.now };
+        let mut query = packet::query(&asking, &question);
+        let transaction = self.random.percent(10).then(|| Transaction::sign(&key(), self.clock(), &mut query));
+        self.signed += u64::from(transaction.is_some());
+        let asked = Asked { client, transaction, question, asking, at: self.now };
         let room = if via == Transport::Udp { UDP_REPLY_OCTETS_MAX } else { MESSAGE_OCTETS_MAX };
         match self.shard.on_query(self.now, &client, &query, &mut self.buffer[..room]) {
             Outcome::Reply(octets) => self.answered(&asked, octets),
             Outcome::Pending => {
                 self.waiting.insert(self.asked, asked);
             }
-            Outcome::Silence => panic!("a client that asks well gets no answer"),
+            Outcome::Silence | Outcome::Transfer(_) => panic!("a client that asks well gets no answer"),
         }
         self.act();
     }
@@ -291,6 +306,7 @@ impl World {
                         self.plan(delay, Event::Stream(exchange, stream));
                     }
                 }
+                Action::Notified { .. } => panic!("nobody notifies of anything"),
                 Action::EndTcp { exchange } => {
                     assert!(self.exchanges.remove(&exchange), "a connection that is closed was open");
                 }
@@ -301,13 +317,17 @@ impl World {
 
     /// A reply of `octets` octets stands in the buffer: it must be the truth, or an error.
     fn answered(&mut self, asked: &Asked, octets: usize) {
-        let Asked { asking, question, at, .. } = asked;
+        let Asked { asking, question, at, transaction, .. } = asked;
         let took = self.now - *at;
         assert!(took <= TIMEOUT + TICK, "a client waited for {took:?}");
         let over_udp = asked.client.via == Transport::Udp;
         let limit = if over_udp { asking.edns.map_or(512, |payload| payload.clamp(512, 1232)) } else { u16::MAX };
         assert!(octets <= limit.into());
-        let View { header, records, opt } = packet::view(&self.buffer[..octets], &asking.spelt);
+        let mut reply = self.buffer[..octets].to_vec();
+        if let Some(transaction) = transaction {
+            transaction.verify(self.clock(), &mut reply).expect("a reply to a signed query is signed");
+        }
+        let View { header, records, opt } = packet::view(&reply, &asking.spelt);
         assert_eq!(header.id, asking.id);
         assert_eq!(opt, asking.edns.map(|_| question.dnssec_ok));
         assert!(header.has(flags::QR) && !header.has(flags::AA));
@@ -363,6 +383,12 @@ impl World {
     }
 }
 
+/// The key of clients that sign.
+fn key() -> Arc<Key> {
+    let name = "a-client".parse::<Name>().expect("a name of ours");
+    Arc::new(Key::new(&name, Algorithm::HmacSha512, b"known to both"))
+}
+
 fn images(servers: &Servers) -> Images {
     let hash_key = HashKey::from_seed([9; 16]);
     let pool = |name: &str, protocol, strategy| {
@@ -375,13 +401,15 @@ fn images(servers: &Servers) -> Images {
         listeners: vec![Listener { allow: Acl::local_and_private() }],
         identity: Box::default(),
         version: Box::default(),
-        routes: Routes::new(
+        routes: Arc::new(Routes::new(
             &hash_key,
             vec![(name("udp.test"), Target::Pools(vec![0])), (name("tcp.test"), Target::Pools(vec![1]))],
-        ),
+        )),
         zones: Vec::new(),
+        keys: Arc::new([Arc::unwrap_or_clone(key())].into_iter().collect()),
         pools: vec![pool("udp", Protocol::Udp, Strategy::Uniform), pool("tcp", Protocol::Tcp, Strategy::Fallback)],
         cache: CACHE,
+        rrl: None,
         bounds: BOUNDS,
     }
 }

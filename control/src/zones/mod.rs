@@ -1,0 +1,45 @@
+//! The life of every zone of a running server: read from a file, transferred from primaries, listed by a catalog or
+//! made as one; kept on disk, refreshed, expired, told to others.
+//!
+//! [`Life`] owns all of it and runs on the control plane's thread. What takes long is done by [`Workers`] at the lowest
+//! priority, what waits for other servers by tasks; both hand back values, which `Life` puts in force. Changes reach the
+//! cores coalesced: one swap at a time, and the next one takes along whatever has changed meanwhile.
+//!
+//! | module | owns |
+//! |---|---|
+//! | `wanted` | what settings and catalogs want of each zone |
+//! | `store` | the zones, and what is served of each |
+//! | `life` | the order of events: timers, transfers, swaps, reloads, notices |
+//! | `secondary` | when primaries are asked, when a zone expires: pure |
+//! | `exchange` | the questions and transfers themselves |
+//! | `telling`, `notify` | who is still to be told of a change: pure; the telling itself |
+//! | `succession` | one version after another; catalogs made here |
+//! | `keeping`, `journal_file`, `text`, `disk` | what is on disk |
+//! | `graveyard` | what may still be read by a core |
+//! | `workers` | threads at the lowest priority |
+
+mod disk;
+mod exchange;
+mod graveyard;
+mod journal_file;
+mod keeping;
+mod life;
+mod notices;
+mod notify;
+mod secondary;
+mod store;
+mod succession;
+mod telling;
+mod text;
+mod wanted;
+mod workers;
+
+pub use notices::{Notices, Notifier, notices};
+
+pub(crate) use disk::Folder;
+pub(crate) use keeping::{Keeping, journal_for};
+pub(crate) use life::{Figures, Life, Report};
+pub(crate) use store::{Gone, Place, Store, Zone, begins_anew};
+pub(crate) use succession::{Making, Scene};
+pub(crate) use wanted::{Source, Wanted};
+pub(crate) use workers::stand_back;

@@ -166,6 +166,9 @@ impl Server {
                     self.probe_for_watchdog();
                     self.zones.tick();
                     self.show();
+                    if self.zones.files_have_changed() {
+                        self.on_hangup();
+                    }
                 }
             }
         }

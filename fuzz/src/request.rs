@@ -2,7 +2,7 @@
 
 use arbitrary::{Arbitrary, Unstructured};
 use ringdns_shard::tsig::Transaction;
-use ringdns_shard::wire::message::{HEADER_OCTETS, opcode};
+use ringdns_shard::wire::message::opcode;
 use ringdns_shard::wire::rdata::rtype;
 
 use crate::world;
@@ -148,7 +148,7 @@ impl Request<'_> {
     pub fn octets(&self, unix_seconds: u64) -> Vec<u8> {
         let mut octets = self.unsigned();
         if let Rare(Some(SignaturePick { key, ahead, change })) = &self.signature
-            && octets.len() >= HEADER_OCTETS
+            && self.raw.0.is_none()
         {
             let keys = world::tsig_keys();
             let at = unix_seconds.saturating_add_signed(ahead.0.unwrap_or(0).into());

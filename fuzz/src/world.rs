@@ -141,8 +141,8 @@ pub fn images(variant: usize) -> Arc<Images> {
 /// second for a key; the third for nobody; the last one without records.
 fn zones() -> [Zone; 4] {
     let loopback = Some("127.0.0.0/25".parse::<Network>().expect("a network of ours"));
-    let [by_address, by_key] = [(loopback, None), (None, Some(key_names()[0].clone()))]
-        .map(|(network, key)| vec![Allowed { network, key }]);
+    let [by_address, by_key] =
+        [(loopback, None), (None, Some(key_names()[0].clone()))].map(|(network, key)| vec![Allowed { network, key }]);
     let whole = zone("zone.test", ZONE);
     let before = zone("zone.test", &ZONE.replacen("host.zone.test. 1 ", "host.zone.test. 0 ", 1));
     let mut journal = Journal::default();

@@ -116,6 +116,9 @@ settings! {
         /// The folder for what this server keeps: the copies of zones that name no file, and the differences between
         /// versions of zones. Changes need a restart.
         state: PathBuf = FolderForm, default r#""state""#;
+        /// How often the master files of zones are looked at; one that has changed, and rests, is read as with SIGHUP.
+        /// "0s": never.
+        watch: Duration = span(0, HOUR * 1_000), default r#""0s""#;
         later: [];
     }
 

@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::sleep_until;
 
+use super::complaints::Complaints;
 use super::exchange::{self, Ask, Outcome};
 use super::notices::{Notices, Notified};
 use super::notify;
@@ -22,6 +23,7 @@ use super::store::Gone;
 use super::succession::Scene;
 use super::telling::{Notice, Telling};
 use super::wanted::Source;
+use super::watch::{State, Watch};
 use super::workers::Workers;
 use crate::config::{Peer, Refused, Settings};
 use crate::cores::Cores;
@@ -86,6 +88,8 @@ pub(crate) enum Done {
     Asked { apex: Name, birth: u64, peer: Peer, outcome: Outcome },
     /// A server has been told.
     Told(Notice, Result<(), String>),
+    /// Master files have been looked at: what is other than it is served.
+    Looked(Option<HashMap<Name, State>>),
     /// A catalog has been made, or was as it should be.
     Made { apex: Name, birth: u64, made: Option<Result<Option<Arc<Served>>, String>> },
 }
@@ -134,6 +138,11 @@ pub(crate) struct Life {
     figures: Figures,
     /// The cores have something else than when this was asked for last.
     has_news: bool,
+    complaints: Complaints,
+    watch: Watch,
+    /// When master files are looked at next; `None` while they are being looked at.
+    look_at: Option<Instant>,
+    files_have_changed: bool,
     /// Catalogs that are being made, and those of them that have changed since.
     making: HashSet<Name>,
     make_again: HashSet<Name>,
@@ -157,6 +166,10 @@ impl Life {
             swap: Swap::default(),
             figures: Figures::default(),
             has_news: false,
+            complaints: Complaints::default(),
+            watch: Watch::default(),
+            look_at: Some(Instant::now()),
+            files_have_changed: false,
             making: HashSet::new(),
             make_again: HashSet::new(),
         };
@@ -212,6 +225,7 @@ impl Life {
             Happening::Done(Done::Asked { apex, birth, peer, outcome }) => {
                 self.on_asked(&apex, birth, &peer, outcome);
             }
+            Happening::Done(Done::Looked(changed)) => self.on_looked(changed),
             Happening::Done(Done::Told(notice, result)) => self.on_told(&notice, result),
             Happening::Done(Done::Made { apex, birth, made }) => self.on_made(&apex, birth, made),
         }
@@ -225,6 +239,12 @@ impl Life {
 
     /// Looks after what nothing else calls for, once a second or so.
     pub(crate) fn tick(&mut self) {
+        let now = Instant::now();
+        self.complaints.sum_up(now);
+        let every = *self.plane.settings().server.watch;
+        if !every.is_zero() && self.look_at.is_some_and(|at| at <= now) {
+            self.look();
+        }
         let free = self.plane.store.graveyard.free();
         if !free.is_empty() {
             self.workers.leave(move || drop(free));
@@ -237,6 +257,29 @@ impl Life {
     pub(crate) fn reload(&mut self) {
         let (source, workers) = (self.plane.source().clone(), self.workers.clone());
         self.tasks.spawn(async move { Done::Configured(workers.run(move || source.read().map(Box::new)).await) });
+    }
+
+    /// Whether master files have changed since this was asked for last, and rest: a reload will read them.
+    pub(crate) fn files_have_changed(&mut self) -> bool {
+        std::mem::take(&mut self.files_have_changed)
+    }
+
+    /// Has the master files of all zones looked at.
+    fn look(&mut self) {
+        self.look_at = None;
+        let served: Vec<Arc<Served>> =
+            self.plane.store.zones().iter().filter_map(|zone| zone.served().cloned()).collect();
+        let critics = self.critics.clone();
+        let look = move || {
+            let changed = served.iter().filter_map(|served| Some((served.name().clone(), served.changed_files()?)));
+            changed.collect()
+        };
+        self.tasks.spawn(async move { Done::Looked(critics.run(look).await) });
+    }
+
+    fn on_looked(&mut self, changed: Option<HashMap<Name, State>>) {
+        self.look_at = Some(Instant::now() + *self.plane.settings().server.watch);
+        self.files_have_changed |= changed.is_some_and(|changed| self.watch.looked(changed));
     }
 
     fn on_configured(&mut self, read: Option<Result<Box<Settings>, Refused>>) -> Option<Report> {
@@ -423,7 +466,7 @@ impl Life {
                 self.figures.refreshes_failed += 1;
                 self.figures.transfers_failed += u64::from(in_transfer);
                 let before = zone.troubles.iter().position(|(with, _)| *with == peer.address);
-                if before.is_none_or(|at| zone.troubles[at].1 != why) {
+                if before.is_none_or(|at| zone.troubles[at].1 != why) && self.complaints.may_say(Instant::now()) {
                     log::warn!("the zone {apex} cannot be had from {}: {why}", peer.address);
                 }
                 match before {
@@ -549,7 +592,9 @@ impl Life {
             Ok(()) => self.figures.notices_out += 1,
             Err(why) => {
                 self.figures.notices_out_failed += 1;
-                log::warn!("{} is not told that the zone {} has changed: {why}", notice.peer.address, notice.zone);
+                if self.complaints.may_say(Instant::now()) {
+                    log::warn!("{} is not told that the zone {} has changed: {why}", notice.peer.address, notice.zone);
+                }
             }
         }
         self.telling.done(notice);

@@ -16,8 +16,11 @@
 //! | `succession` | one version after another; catalogs made here |
 //! | `keeping`, `journal_file`, `text`, `disk` | what is on disk |
 //! | `graveyard` | what may still be read by a core |
+//! | `watch` | master files that change by themselves: pure |
+//! | `complaints` | how much trouble is told: pure |
 //! | `workers` | threads at the lowest priority |
 
+mod complaints;
 mod disk;
 mod exchange;
 mod graveyard;
@@ -32,6 +35,7 @@ mod succession;
 mod telling;
 mod text;
 mod wanted;
+mod watch;
 mod workers;
 
 pub use notices::{Notices, Notifier, notices};

@@ -540,7 +540,7 @@ mod tests {
             assert!(out || zone.next().is_some_and(|next| next > now), "seed {seed}: nothing is planned");
             match random.next() % 5 {
                 0 => {
-                    zone.on_notify(now, (random.next() % 2 == 0).then_some(serial.wrapping_add(1)), None);
+                    zone.on_notify(now, random.next().is_multiple_of(2).then_some(serial.wrapping_add(1)), None);
                 }
                 1 if out => {
                     serial = serial.wrapping_add((random.next() % (1 << 31)) as u32);

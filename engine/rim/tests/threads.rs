@@ -58,7 +58,8 @@ fn each_core_has_one_thread_that_is_pinned_and_idle_without_work() {
     let plan = Plan { cpus: cpus.clone(), listens, tcp_clients: 10, tcp_idle: Duration::from_secs(60), udp_ports: 1 };
     let bound = bind(plan).unwrap();
     let address = bound.addresses()[0];
-    let running = bound.start(cpus.iter().map(|_| images()).collect(), vec![[7; 32]; cpus.len()], Arc::new(|_| ())).unwrap();
+    let running =
+        bound.start(cpus.iter().map(|_| images()).collect(), vec![[7; 32]; cpus.len()], Arc::new(|_| ())).unwrap();
 
     let cores = threads("ringdns-core-");
     let mut names: Vec<_> = cores.iter().map(|(name, _)| name.clone()).collect();

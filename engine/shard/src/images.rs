@@ -60,7 +60,7 @@ impl Images {
 
     /// Where `name` goes. DS records belong to the parent's side of a cut (RFC 4035 §3.1.4.1): at the apex of a zone of
     /// ours they are asked of whoever has the name above, where somebody has.
-    #[inline]
+    #[inline(always)] // On the path of every query, and once more for each alias.
     pub(crate) fn route(&self, name: &KeyedName, qtype: u16) -> Option<&Target> {
         let target = self.routes.find(name, name.labels());
         if qtype == rtype::DS
@@ -108,9 +108,9 @@ pub struct ZoneAbout {
     pub apex: Name,
     /// The differences that lead to the records in force, for IXFR; empty where there are none.
     pub journal: Journal,
-    /// Who may transfer it; nobody where it is empty.
+    /// Who may transfer it; nobody where it is empty. This list alone counts: the listener's `allow` is for questions.
     pub allow_transfer: Vec<Allowed>,
-    /// Whose NOTIFY is heard. Where it is empty the zone is no secondary, and nobody's is.
+    /// Whose NOTIFY is heard; nobody's where it is empty, as for a zone that is no secondary. This list alone counts, too.
     pub notify_from: Vec<Allowed>,
 }
 
@@ -127,7 +127,8 @@ impl Zone {
     /// A zone that is answered from, and neither transferred nor notified of.
     pub fn new(image: Arc<zone::Image>) -> Zone {
         let apex = image.apex().clone();
-        let about = ZoneAbout { apex, journal: Journal::default(), allow_transfer: Vec::new(), notify_from: Vec::new() };
+        let about =
+            ZoneAbout { apex, journal: Journal::default(), allow_transfer: Vec::new(), notify_from: Vec::new() };
         Zone { image: Some(image), about: Arc::new(about) }
     }
 }

@@ -27,6 +27,8 @@ pub const RECORDS_MAX: usize = 5_956;
 pub const CHAIN_STEPS_MAX: usize = 16;
 /// Differences that the journal of a zone keeps, however short.
 pub const JOURNAL_DIFFERENCES_MAX: usize = 256;
+/// Records of an answer whose targets are looked up for the additional section; what more there are lead nowhere.
+pub const ADDITIONAL_TARGETS_MAX: usize = 16;
 /// RRsets at one owner name of a zone.
 pub const RRSETS_A_NAME_MAX: usize = 255;
 /// Servers of one upstream pool.

@@ -101,6 +101,8 @@ counters! {
     chain_limit,
     /// CNAME and DNAME chains that came back to themselves.
     chain_loops,
+    /// Answers with more records than are looked up for the additional section.
+    additional_limit,
     /// Answers from the cache.
     cache_hits,
     /// Questions that the cache could not answer.

@@ -222,33 +222,28 @@ fn digests_of_knot_are_verified() {
     fs::remove_dir_all(folder).unwrap();
 }
 
-/// Checking takes time linear in the zone, also where all of it is faulty; the times are printed.
+/// Large zones are checked in no time to speak of, also where all of them is faulty. The limit is far away, but not so
+/// far that anything quadratic would keep it.
 #[test]
-fn large_zones_are_checked_in_linear_time() {
-    let text = |names: usize, faulty: bool| {
+fn large_zones_are_checked_in_time() {
+    const NAMES: usize = 40_000;
+    const LIMIT: Duration = Duration::from_secs(20);
+    for faulty in [false, true] {
         let mut text = HEAD.to_owned();
-        for at in 0..names {
+        for at in 0..NAMES {
             let target = if faulty { "none" } else { "ns" };
             text += &format!("h{at} A 192.0.2.{}\nm{at} MX 1 {target}\nd{at} NS ns.d{at}\n", at % 250);
             if !faulty {
                 text += &format!("ns.d{at} A 192.0.2.1\n");
             }
         }
-        text
-    };
-    let time = |names: usize| {
-        let (good, bad) = (image(&text(names, false)), image(&text(names, true)));
-        let check_both = || {
-            let begin = Instant::now();
-            assert_eq!(check(&good, None).iter().count(), 0);
-            let found = check(&bad, None);
-            assert_eq!((found.errors(), found.warnings(), found.iter().count()), (names, names, 2 * FINDINGS_MAX));
-            begin.elapsed()
-        };
-        // The least of a few: what else runs on the machine does not count.
-        (0..5).map(|_| check_both()).min().unwrap()
-    };
-    let (few, many) = (time(2_000), time(20_000));
-    eprintln!("a zone of 8,000 and one of 6,000 names: {few:?}; ten times as many: {many:?}");
-    assert!(many < 60 * few.max(Duration::from_millis(2)), "{few:?}, {many:?}");
+        let image = image(&text);
+        let begin = Instant::now();
+        let found = check(&image, None);
+        let took = begin.elapsed();
+        eprintln!("{} names checked in {took:?}", image.names());
+        let expected = if faulty { (NAMES, NAMES, 2 * FINDINGS_MAX) } else { (0, 0, 0) };
+        assert_eq!((found.errors(), found.warnings(), found.iter().count()), expected);
+        assert!(took < LIMIT, "{took:?}");
+    }
 }

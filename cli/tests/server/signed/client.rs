@@ -4,8 +4,8 @@ use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
-use crate::common::dns::{HEADER, Via, connection, read_frame, udp_socket};
 use crate::common::PATIENCE;
+use crate::common::dns::{HEADER, Via, connection, framed, read_frame, udp_socket};
 
 /// Questions on the way at a time.
 const WINDOW: usize = 64;
@@ -99,31 +99,22 @@ fn over_udp(socket: &UdpSocket, questions: &[Question], replies: &mut [Vec<u8>])
 }
 
 fn over_tcp(stream: &mut Option<TcpStream>, server: SocketAddr, questions: &[Question], replies: &mut [Vec<u8>]) {
-    let all: Vec<usize> = (0..questions.len()).filter(|&at| questions[at].via == Via::Tcp).collect();
-    // A server may close a connection that was idle, or after so many questions.
-    for _ in 0..5 {
-        let left: Vec<usize> = all.iter().copied().filter(|&at| replies[at].is_empty()).collect();
-        if left.is_empty() {
-            return;
+    for at in (0..questions.len()).filter(|&at| questions[at].via == Via::Tcp) {
+        // One after the other: servers that write reply by reply would wait for late acknowledgements. A server may close
+        // a connection after so many questions.
+        for _ in 0..3 {
+            let open = stream.get_or_insert_with(|| connection(server));
+            let sent = open.write_all(&framed(&questions[at].message(at as u16))).is_ok();
+            match read_frame(open).filter(|_| sent) {
+                Some(reply) => {
+                    keep(replies, questions, Via::Tcp, &reply);
+                    break;
+                }
+                None => *stream = None,
+            }
         }
-        let open = stream.get_or_insert_with(|| connection(server));
-        let mut frames = Vec::new();
-        for &at in &left {
-            let message = questions[at].message(at as u16);
-            frames.extend((message.len() as u16).to_be_bytes());
-            frames.extend(message);
-        }
-        let sent = open.write_all(&frames).is_ok();
-        let whole = sent && left.iter().all(|_| read_frame(open).is_some_and(|reply| {
-            keep(replies, questions, Via::Tcp, &reply);
-            true
-        }));
-        if !whole {
-            *stream = None;
-        }
+        assert!(!replies[at].is_empty(), "no answer to {:?}", questions[at]);
     }
-    let missing = all.iter().find(|&&at| replies[at].is_empty());
-    assert!(missing.is_none(), "no answer to {:?}", missing.map(|&at| &questions[at]));
 }
 
 /// A record, in a form in which equal ones are equal: names whole and in lower case.

@@ -68,12 +68,15 @@ const ALLOWED: &[Allowed] = &[
         let aliases = |reply: &Reply| reply.answer().iter().filter(|record| record.rtype == CNAME).count();
         aliases(asked.ours) > 5 && asked.theirs.iter().any(|reply| aliases(reply) != aliases(asked.ours))
     }),
-    ("NSD leaves out a part of the proof of a name that an alias leads to, where no other server follows it", |asked| {
-        let [nsd, ..] = asked.theirs;
-        let lesser = nsd.authority().iter().all(|record| asked.ours.authority().contains(record));
-        let aliases = asked.ours.answer().iter().any(|record| record.rtype == CNAME);
-        aliases && lesser && nsd.rcode == asked.ours.rcode && nsd.answer() == asked.ours.answer()
-    }),
+    (
+        "NSD leaves out a part of the proof of a name that an alias leads to, where no other server follows it",
+        |asked| {
+            let [nsd, ..] = asked.theirs;
+            let lesser = nsd.authority().iter().all(|record| asked.ours.authority().contains(record));
+            let aliases = asked.ours.answer().iter().any(|record| record.rtype == CNAME);
+            aliases && lesser && nsd.rcode == asked.ours.rcode && nsd.answer() == asked.ours.answer()
+        },
+    ),
     ("Knot and BIND do not go on in another zone of theirs, and NSD has no NSEC3 at an alias", |asked| {
         asked.question.rtype == NSEC3 && asked.ours.answer().iter().any(|record| record.rtype == CNAME)
     }),
@@ -137,7 +140,9 @@ fn signed_zones_are_answered_as_by_others_and_validate() {
     let servers = [ours.address(), nsd.address, knot.address, bind.address];
     for server in servers {
         for zone in &zones {
-            wait_until(&format!("{} at {server}", zone.apex), || u8::try_from(ask(server, Via::Udp, &query(&zone.apex, "SOA")).rcode()) == Ok(NOERROR));
+            wait_until(&format!("{} at {server}", zone.apex), || {
+                u8::try_from(ask(server, Via::Udp, &query(&zone.apex, "SOA")).rcode()) == Ok(NOERROR)
+            });
         }
     }
     let mut report = Report::default();
@@ -168,9 +173,7 @@ fn serve(zones: &[Zone]) -> Server {
 
 /// Questions about the names of zones, what is near them, and what is not there.
 fn make_up(dice: &mut Dice, zones: &[Zone], count: usize) -> Vec<Question> {
-    const TYPES: [u16; 24] = [
-        1, 1, 1, 1, 28, 28, 2, 2, 5, 6, 12, 15, 16, 16, 33, 39, 43, 43, 43, 46, 47, 48, 50, 51,
-    ];
+    const TYPES: [u16; 24] = [1, 1, 1, 1, 28, 28, 2, 2, 5, 6, 12, 15, 16, 16, 33, 39, 43, 43, 43, 46, 47, 48, 50, 51];
     const MORE_TYPES: [u16; 6] = [64, 65, 257, 65_280, 59, ANY];
     let one = |dice: &mut Dice| {
         let zone = &zones[usize::from(dice.percent(15))];
@@ -348,7 +351,16 @@ impl Report {
     }
 
     fn judge(self) {
-        let Report { asked, agreed, sided: [as_nsd, as_knot, as_bind], truncated, allowed, differences, secure, insecure } = self;
+        let Report {
+            asked,
+            agreed,
+            sided: [as_nsd, as_knot, as_bind],
+            truncated,
+            allowed,
+            differences,
+            secure,
+            insecure,
+        } = self;
         eprintln!("{asked} questions; NSD and Knot agreed on {agreed}; {truncated} replies of ours were cut short");
         eprintln!("where they did not: {as_nsd} as NSD, {as_knot} as Knot, {as_bind} as BIND");
         eprintln!("{secure} replies were validated as secure, {insecure} as insecure");

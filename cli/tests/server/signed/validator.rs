@@ -41,8 +41,11 @@ impl Validator {
             );
         }
         // Keys of the zones that lie below others are reached through DS records.
-        let anchors: String =
-            zones.iter().filter(|zone| !zone.apex.starts_with("held.")).map(|zone| format!("{}\n", zone.anchor)).collect();
+        let anchors: String = zones
+            .iter()
+            .filter(|zone| !zone.apex.starts_with("held."))
+            .map(|zone| format!("{}\n", zone.anchor))
+            .collect();
         fs::write(folder.path().join("anchors"), anchors).expect("the file is written");
         fs::write(folder.path().join("conf"), text).expect("the file is written");
         let log = fs::File::create(folder.path().join("log")).expect("a file");

@@ -73,7 +73,13 @@ pub(super) struct Zone {
 
 impl Zone {
     /// A zone of about `names` names, and the zone `held` below it, which the same servers serve.
-    pub(super) fn make(dice: &mut Dice, apex: &str, names: usize, signing: Option<Signing>, folder: &Path) -> [Zone; 2] {
+    pub(super) fn make(
+        dice: &mut Dice,
+        apex: &str,
+        names: usize,
+        signing: Option<Signing>,
+        folder: &Path,
+    ) -> [Zone; 2] {
         let below = format!("held.{apex}");
         let mut child = String::from("$TTL 600\n@ SOA ns1 host 7 7200 900 1209600 120\n@ NS ns1\nns1 A 192.0.2.90\n");
         child += "www A 192.0.2.91\n*.w TXT \"below\"\nup CNAME h0.{apex}.\nx.ent AAAA 2001:db8::91\n";

@@ -21,8 +21,12 @@ pub(super) enum Mood {
     Breaking,
     /// Sends differences that do not fit.
     Confused,
-    /// Says nothing, and refuses connections' requests.
+    /// Answers REFUSED to everything.
     Refusing,
+    /// Over UDP, others send answers before it does.
+    Forged,
+    /// Over UDP, it says nothing.
+    WithoutUdp,
 }
 
 #[derive(Debug)]
@@ -30,7 +34,7 @@ struct State {
     image: Arc<Image>,
     steps: Vec<Arc<Difference>>,
     mood: Mood,
-    /// Types asked for over TCP.
+    /// Types asked for.
     asked: Vec<u16>,
 }
 
@@ -64,9 +68,25 @@ impl Primary {
         thread::spawn(move || {
             let mut buffer = [0; 4_096];
             while let Ok((octets, from)) = udp.recv_from(&mut buffer) {
-                if let Some(reply) = of_udp.replies(&buffer[..octets]).first() {
-                    let _ = udp.send_to(reply, from);
+                let replies = of_udp.replies(&buffer[..octets]);
+                let Some(reply) = replies.first() else { continue };
+                match of_udp.mood() {
+                    Mood::WithoutUdp => continue,
+                    Mood::Forged => {
+                        // Another id, another question, no message: each with a serial that there is not.
+                        let mut forged = reply.clone();
+                        let last = forged.len();
+                        forged[last - 18] = 9;
+                        for at in [0, 14] {
+                            let mut other = forged.clone();
+                            other[at] ^= 1;
+                            let _ = udp.send_to(&other, from);
+                        }
+                        let _ = udp.send_to(&forged[..7], from);
+                    }
+                    _ => {}
                 }
+                let _ = udp.send_to(reply, from);
             }
         });
         let of_tcp = primary.clone();
@@ -93,7 +113,11 @@ impl Primary {
         self.state.lock().unwrap().mood = mood;
     }
 
-    /// The types asked for over TCP so far.
+    fn mood(&self) -> Mood {
+        self.state.lock().unwrap().mood
+    }
+
+    /// The types asked for so far.
     pub(super) fn asked(&self) -> Vec<u16> {
         self.state.lock().unwrap().asked.clone()
     }
@@ -107,7 +131,7 @@ impl Primary {
                 return;
             }
             let mut replies = self.replies(&request);
-            let is_breaking = self.state.lock().unwrap().mood == Mood::Breaking;
+            let is_breaking = self.mood() == Mood::Breaking;
             if is_breaking {
                 replies.truncate(replies.len() / 2);
             }

@@ -419,3 +419,73 @@ fn a_zone_may_become_a_copy_and_a_copy_a_zone() {
     let scene = scene.restart_with(&secondary(&[&primary]));
     assert_eq!(scene.life.plane().zones().next().unwrap().image().serial(), 9);
 }
+
+#[test]
+fn a_zone_larger_than_it_may_be_is_not_taken() {
+    let primary = Primary::start("a.test", &text(1, 600));
+    let limit = "[limits]\ntransfer = \"64KiB\"\n";
+    let mut scene = Scene::new(folder(), &format!("{limit}{}", secondary(&[&primary])));
+    scene.serves("a.test", Some(1));
+    let mut large = text(2, 600);
+    for number in 0..3_000 {
+        large += &format!("l{number} A 192.0.2.1\n");
+    }
+    primary.change(&large);
+    scene.notifier.notified("a.test".parse().unwrap(), None, primary.address.ip());
+    scene.wait("the failure", |life, _| life.figures().transfers_failed > 0);
+    assert_eq!(on_cores(&scene.cores, "a.test"), Some(1));
+}
+
+#[test]
+fn forged_answers_are_passed_over_and_one_without_udp_is_asked_over_tcp() {
+    let primary = Primary::start("a.test", &text(1, 600));
+    let mut scene = Scene::new(folder(), &secondary(&[&primary]));
+    scene.serves("a.test", Some(1));
+    primary.change(&text(2, 600));
+    for mood in [Mood::Forged, Mood::WithoutUdp] {
+        primary.be(mood);
+        let serial = if mood == Mood::Forged { 2 } else { 3 };
+        primary.change(&text(serial, 600));
+        let asked = primary.asked().len();
+        scene.notifier.notified("a.test".parse().unwrap(), None, primary.address.ip());
+        scene.serves("a.test", Some(serial));
+        let over_tcp = primary.asked()[asked..].iter().filter(|qtype| **qtype == 6).count();
+        assert_eq!(over_tcp, if mood == Mood::Forged { 1 } else { 3 }, "{mood:?}: UDP is counted, too");
+    }
+    assert_eq!(scene.life.figures().refreshes_failed, 0);
+}
+
+#[test]
+fn a_member_without_a_template_comes_when_there_is_one() {
+    let catalog = "$TTL 0\n@ SOA invalid. invalid. 1 3600 1 600 0\n@ NS invalid.\nversion TXT \"2\"\n\
+                   m.zones PTR a.test.\ngroup.m.zones TXT \"blue\"\n";
+    let (of_catalog, member) = (Primary::start("c.test", catalog), Primary::start("a.test", &text(1, 600)));
+    let zone = format!("[[zone]]\nname = \"c.test\"\ncatalog = true\nprimaries = [\"{}\"]\n", of_catalog.address);
+    let template = |group: &str| {
+        let (primary, within) = (member.address, "within = [\"test\"]\n");
+        format!("{zone}[[template]]\ncatalog = \"c.test\"\ngroup = \"{group}\"\nprimaries = [\"{primary}\"]\n{within}")
+    };
+    let mut scene = Scene::new(folder(), &template("red"));
+    scene.serves("c.test", Some(1));
+    assert_eq!(on_cores(&scene.cores, "a.test"), None);
+    for (group, serial) in [("blue", Some(1)), ("red", None), ("blue", Some(1))] {
+        fs::write(scene.path("r.toml"), template(group)).unwrap();
+        scene.reload().unwrap();
+        scene.serves("a.test", serial);
+    }
+}
+
+#[test]
+fn files_that_change_are_noticed_where_they_are_watched() {
+    let folder = folder();
+    fs::write(folder.path().join("a.zone"), text(1, 600)).unwrap();
+    let zone = "[[zone]]\nname = \"a.test\"\nfile = \"a.zone\"\n";
+    let mut scene = Scene::new(folder, &format!("[server]\nwatch = \"100ms\"\n{zone}"));
+    assert!(!scene.live(Duration::from_millis(500), |life, _| life.files_have_changed));
+    fs::write(scene.path("a.zone"), text(2, 600)).unwrap();
+    scene.wait("the change", |life, _| life.files_have_changed);
+    assert!(scene.life.files_have_changed());
+    scene.reload().unwrap();
+    assert_eq!(on_cores(&scene.cores, "a.test"), Some(2));
+    assert!(!scene.live(Duration::from_millis(500), |life, _| life.files_have_changed), "it is served now");
+}

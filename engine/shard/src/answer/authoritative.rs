@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 
 use super::{Asker, Outcome, Shard};
 use crate::images::Images;
-use crate::limits::{CHAIN_STEPS_MAX, NAME_OCTETS_MAX};
+use crate::limits::{ADDITIONAL_TARGETS_MAX, CHAIN_STEPS_MAX, NAME_OCTETS_MAX};
 use crate::telemetry::Counters;
 use crate::upstream::Target;
 use crate::wire::message::{HEADER_OCTETS, Query, Rcode, Section, flags};
@@ -98,8 +98,7 @@ impl Shard {
                 chain.seen.clear();
                 chain.dnames.clear();
                 let (qtype, proof, writer) = (query.qtype, Proof::default(), &mut writer);
-                let mut steps =
-                    Steps { images, name, other, chain, counters, writer, qtype, dnssec_ok, proof, ended };
+                let mut steps = Steps { images, name, other, chain, counters, writer, qtype, dnssec_ok, proof, ended };
                 let whole = steps.run(image, found);
                 (whole, steps.ended)
             }
@@ -115,7 +114,7 @@ impl Shard {
 
 impl<'s> Steps<'s, '_, '_> {
     /// RFC 1034 §4.3.2, steps 2 to 4. Each round of the loop is a name: the question's, for which `found` was looked up,
-    /// then the target of each alias that leads into a zone of ours.
+    /// then the target of each alias that leads into a zone of ours. Not inlined: most answers do without.
     #[inline(never)]
     fn run(&mut self, first_zone: &'s Image, found: Found<'s>) -> Result<(), Full> {
         let images = self.images;
@@ -154,28 +153,31 @@ impl<'s> Steps<'s, '_, '_> {
         self.put(set)?;
         self.put_proof()?;
         if let Some(at) = rdata::additional_name(set.rtype) {
-            for data in set.records.iter() {
-                // An additional record that does not fit is left out (RFC 2181 §9).
-                let _ = self.put_additional(zone, node, set.rtype, data, at);
+            self.counters.additional_limit += u64::from(usize::from(set.count) > ADDITIONAL_TARGETS_MAX);
+            for (number, data) in set.records.iter().take(ADDITIONAL_TARGETS_MAX).enumerate() {
+                let target = first_name(&data[at..]);
+                if set.records.iter().take(number).all(|earlier| first_name(&earlier[at..]) != target) {
+                    // An additional record that does not fit is left out (RFC 2181 §9).
+                    let _ = self.put_additional(zone, node, set.rtype, data, target);
+                }
             }
         }
         Ok(())
     }
 
-    /// What comes along with one record of an answer, whose target stands at `at` of its data.
+    /// What comes along with one record of an answer, which leads to `target`.
     fn put_additional(
         &mut self,
         zone: &Image,
         node: Node<'_>,
         rtype: u16,
         data: &[u8],
-        at: usize,
+        target: &[u8],
     ) -> Result<(), Full> {
-        let target = &data[at..];
         match rtype {
             // RFC 9460 §2.5.2: a target of `.` is the owner itself in ServiceMode. In AliasMode (priority 0) it says that
             // there is no service (§2.5.1).
-            rtype::SVCB | rtype::HTTPS if target[0] == 0 => match data {
+            rtype::SVCB | rtype::HTTPS if target == [0] => match data {
                 [0, 0, ..] => Ok(()),
                 _ => [rtype::A, rtype::AAAA].into_iter().try_for_each(|rtype| match node.rrset(rtype) {
                     Some(set) => self.put_at_step(set),
@@ -253,11 +255,8 @@ impl<'s> Steps<'s, '_, '_> {
         Ok(())
     }
 
-    /// Adds the sets of these types that the zone has for the name at the start of `target`; those of a name below a cut
-    /// if `glue` is wanted.
+    /// Adds the sets of these types that the zone has for `target`; those of a name below a cut if `glue` is wanted.
     fn put_sets(&mut self, zone: &Image, target: &[u8], glue: bool, rtypes: &[u16]) -> Result<(), Full> {
-        let octets = name::measure(target).expect("names in the data of our records are whole");
-        let target = &target[..octets];
         if !is_within(target, zone.apex().as_wire()) {
             return Ok(());
         }
@@ -391,6 +390,11 @@ fn put(
 
 fn put_signatures(writer: &mut Writer<'_>, section: Section, owner: Owner<'_>, set: RrSet<'_>) -> Result<(), Full> {
     writer.rrset(section, owner, rtype::RRSIG, set.ttl, set.signatures.iter()).map(|_| ())
+}
+
+/// The name at the start of `data`.
+fn first_name(data: &[u8]) -> &[u8] {
+    &data[..name::measure(data).expect("names in the data of our records are whole")]
 }
 
 /// Whether the uncompressed name at the start of `wire` is `parent` or below it.

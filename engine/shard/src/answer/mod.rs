@@ -12,6 +12,10 @@
 //! [`Outcome::Pending`]. [`Shard::poll_action`] gives the rim the query to send. Its reply comes back through
 //! [`Shard::on_reply_udp`] or [`Shard::on_reply_tcp`]; a silent server is noticed in [`Shard::on_deadline`]. When the
 //! question has come to its end, the answer goes to the cache and to everybody who waits, again as actions.
+//!
+//! **What takes another way.** A request with TSIG is verified first, and its reply signed at the end (`signed`). AXFR and
+//! IXFR (`transfer`) and NOTIFY (`notify`) are for the peers that a zone lists, whoever else may ask at the listener. Over
+//! UDP equal answers of zones may be limited (`limited`). None of these costs a plain query more than a look.
 
 mod authoritative;
 mod chaos;
@@ -344,8 +348,7 @@ impl Shard {
         }
         self.counters.cache_misses += 1;
         let Shard { images, name, cache, resolver, queue, counters, signature, .. } = self;
-        let waiter =
-            || Waiter { client: *client, asker, question: query.question.into(), signature: signature.take() };
+        let waiter = || Waiter { client: *client, asker, question: query.question.into(), signature: signature.take() };
         let taken = match resolver.find(hash, name.as_wire(), key) {
             Some(question) => {
                 counters.coalesced += 1;
@@ -471,7 +474,8 @@ impl Shard {
         }
     }
 
-    /// New images take the place of the old ones, which are returned to be freed elsewhere. Questions in flight end
+    /// New images take the place of the old ones, which are returned to be freed elsewhere. Transfers under way keep the
+    /// records that they began with: who frees images must see to it that such a reference is never the last. Questions in flight end
     /// with the servers they began with. What is cached stays unless names go elsewhere now; then nobody joins those
     /// questions any more, and their answers are not found later.
     pub fn on_images(&mut self, images: Arc<Images>) -> Arc<Images> {

@@ -105,8 +105,7 @@ impl Shard {
         let room = usize::from(asker.limit);
         // The signature comes behind, like that of every datagram.
         let mut write = |content| {
-            let mut answer =
-                Outgoing::new(&asker.asked(query), image.clone(), content, None).with_message_octets(room);
+            let mut answer = Outgoing::new(&asker.asked(query), image.clone(), content, None).with_message_octets(room);
             answer.next(self.unix_seconds, &mut reply[..room]).filter(|_| answer.is_done())
         };
         let octets = write(content).or_else(|| write(Content::Current));

@@ -3,9 +3,12 @@
 //! A message of a transfer holds hundreds of names, more than the memory of an ordinary reply has room for. Here a
 //! table by hash keeps every suffix that a pointer can reach. It is of a fixed size: a suffix that finds no free slot near
 //! its own is forgotten, and the name that would have pointed to it goes out longer.
+//!
+//! A name points only to what is spelt like it: a zone shall arrive in the case in which it was written.
 
+use crate::limits::LABEL_OCTETS_MAX;
 use crate::wire::name::{HashKey, KeyedName};
-use crate::wire::writer::{POINTER_END, stands_at};
+use crate::wire::writer::POINTER_END;
 
 /// Slots: about twice as many as there are suffixes in [`POINTER_END`] octets of an ordinary zone.
 const SLOTS: usize = 2_048;
@@ -45,12 +48,13 @@ impl Names {
         self.scratch.set(&self.key, wire).expect("names of an image and of a question are whole");
         for labels in (1..=self.scratch.labels()).rev() {
             let hash = self.scratch.suffix_hash(labels) as u32;
+            let start = self.scratch.suffix_start(labels);
             let known = probes(hash)
                 .map(|slot| self.slots[slot])
                 .take_while(|slot| slot.offset != 0)
-                .find(|slot| slot.hash == hash && stands_at(message, slot.offset, self.scratch.suffix(labels)));
+                .find(|slot| slot.hash == hash && stands_at(message, slot.offset, &wire[start..]));
             if let Some(slot) = known {
-                return (self.scratch.suffix_start(labels), Some(slot.offset));
+                return (start, Some(slot.offset));
             }
         }
         (wire.len(), None)
@@ -74,4 +78,76 @@ impl Names {
 /// The slots in which a suffix may be.
 fn probes(hash: u32) -> impl Iterator<Item = usize> {
     (0..PROBES).map(move |step| (hash as usize + step) % SLOTS)
+}
+
+/// Whether the name at `offset` of what is written so far is `wire`, in the same case.
+fn stands_at(message: &[u8], offset: u16, wire: &[u8]) -> bool {
+    let mut at = usize::from(offset);
+    let mut rest = wire;
+    loop {
+        let octet = usize::from(message[at]);
+        if octet > LABEL_OCTETS_MAX {
+            let target = (octet & 0x3f) << 8 | usize::from(message[at + 1]);
+            assert!(target < at, "pointers of ours lead back");
+            at = target;
+            continue;
+        }
+        let end = at + octet + 1;
+        match rest.split_at_checked(octet + 1) {
+            Some((label, tail)) if message[at..end] == *label => rest = tail,
+            _ => return false,
+        }
+        if rest.is_empty() {
+            return true;
+        }
+        at = end;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Writes names one behind the other, each with its pointer.
+    fn write(names: &mut Names, message: &mut Vec<u8>, wires: &[&[u8]]) {
+        for wire in wires {
+            let at = message.len();
+            let (octets, pointer) = names.find(message, wire);
+            message.extend(&wire[..octets]);
+            message.extend(pointer.iter().flat_map(|offset| (0xc000 | offset).to_be_bytes()));
+            names.remember(at, octets);
+        }
+    }
+
+    #[test]
+    fn a_name_points_to_its_longest_suffix_in_the_same_case() {
+        let (mut names, mut message) = (Names::new(), vec![0; 12]);
+        let first = b"\x01a\x04test\0";
+        write(
+            &mut names,
+            &mut message,
+            &[first, b"\x01b\x01a\x04test\0", b"\x01b\x01A\x04test\0", b"\x01b\x01A\x04test\0"],
+        );
+        assert_eq!(message[12..], *b"\x01a\x04test\0\x01b\xc0\x0c\x01b\x01A\xc0\x0e\xc0\x18");
+        names.clear();
+        let mut message = vec![0; 12];
+        write(&mut names, &mut message, &[b"\0", first]);
+        assert_eq!(
+            message[12..],
+            [&b"\0"[..], first].concat(),
+            "the root is as short as it gets; what was is forgotten"
+        );
+    }
+
+    #[test]
+    fn what_no_pointer_reaches_is_not_pointed_to() {
+        let (name, above) = (b"\x01a\x01b\0", b"\x01b\0");
+        for (begin, written) in
+            [(POINTER_END - 1, &b"\x01a\x01b\0\xff\xff\x01b\0"[..]), (POINTER_END, b"\x01a\x01b\0\x01a\x01b\0\x01b\0")]
+        {
+            let (mut names, mut message) = (Names::new(), vec![0; begin]);
+            write(&mut names, &mut message, &[name, name, above]);
+            assert_eq!(message[begin..], *written);
+        }
+    }
 }

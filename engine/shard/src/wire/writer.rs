@@ -310,7 +310,7 @@ impl<'a> Writer<'a> {
 }
 
 /// Whether the name at `offset` of what is written so far is `wire`, but for case.
-pub(crate) fn stands_at(message: &[u8], offset: u16, wire: &[u8]) -> bool {
+fn stands_at(message: &[u8], offset: u16, wire: &[u8]) -> bool {
     let mut at = usize::from(offset);
     let mut rest = wire;
     loop {

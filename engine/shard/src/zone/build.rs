@@ -3,7 +3,7 @@
 use super::image::{Denial, Image, Link, Nsec3Parameters, node_flags};
 use super::layout::{Entry, Laid, Nodes, Shown, View, nsec3_entries};
 use super::nsec3;
-use crate::limits::TTL_SECONDS_MAX;
+use crate::limits::{LABELS_MAX, TTL_SECONDS_MAX};
 use crate::wire::index::NameIndex;
 use crate::wire::name::{self, HashKey, KeyedName, Name};
 use crate::wire::rdata::{self, rtype};
@@ -24,9 +24,36 @@ pub struct Place {
 pub struct Builder {
     apex: Name,
     key: HashKey,
-    /// Sort key of each record's owner, then the record: see [`Entry`].
+    /// Sort keys of owners and data of records, as they came.
     octets: Vec<u8>,
     entries: Vec<Entry>,
+    /// Owners as they came, one for all records that came in a row: files are written owner by owner.
+    owners: Vec<Owner>,
+    /// The owner that came last, as it was written.
+    last_owner: Vec<u8>,
+}
+
+/// An owner whose records came in a row. 24 octets.
+#[derive(Clone, Copy, Debug)]
+struct Owner {
+    /// Its sort key in [`Builder::octets`].
+    at: u64,
+    key_octets: u16,
+    /// Its entries.
+    first: u32,
+    count: u32,
+}
+
+const _: () = assert!(size_of::<Owner>() == 24);
+
+impl Owner {
+    fn key<'a>(&self, octets: &'a [u8]) -> &'a [u8] {
+        &octets[self.at as usize..][..usize::from(self.key_octets)]
+    }
+
+    fn entries<'a>(&self, entries: &'a [Entry]) -> &'a [Entry] {
+        &entries[self.first as usize..][..self.count as usize]
+    }
 }
 
 /// The zone as a whole is faulty; the places are those of the records at fault.
@@ -35,41 +62,66 @@ pub type Faults = Vec<(Place, String)>;
 impl Builder {
     /// A builder for the zone `apex`, whose names are hashed under `key`.
     pub fn new(apex: Name, key: HashKey) -> Builder {
-        Builder { apex, key, octets: Vec::new(), entries: Vec::new() }
+        let (octets, entries, owners, last_owner) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Builder { apex, key, octets, entries, owners, last_owner }
     }
 
     /// Adds a record; `owner` and the names in `data` are uncompressed wire. The error says what is wrong with the
     /// record itself; it does not name the place.
     pub fn push(&mut self, owner: &[u8], rtype: u16, ttl: u32, data: &[u8], place: Place) -> Result<(), String> {
-        check_record(&self.apex, owner, rtype, ttl, data)?;
-        let at = self.octets.len();
-        let data_octets = data.len() as u16;
+        let is_last = !owner.is_empty() && owner == self.last_owner;
+        if !is_last {
+            check_owner(&self.apex, owner)?;
+        }
+        check_ttl_and_data(rtype, ttl, data)?;
+        let first = u32::try_from(self.entries.len()).map_err(|_| "the zone has more than 4294967295 records")?;
+        if !is_last {
+            let at = self.octets.len();
+            push_sort_key(&owner[..owner.len() - self.apex.as_wire().len()], &mut self.octets);
+            let key_octets = (self.octets.len() - at) as u16;
+            self.owners.push(Owner { at: at as u64, key_octets, first, count: 0 });
+            self.last_owner.clear();
+            self.last_owner.extend_from_slice(owner);
+        }
         let (set, is_signature) = Entry::set_of(rtype, data);
-        push_sort_key(owner, &mut self.octets);
-        let key_octets = (self.octets.len() - at) as u16;
+        let (at, data_octets) = (self.octets.len() as u64, data.len() as u16);
         self.octets.extend_from_slice(data);
-        self.entries.push(Entry { at: at as u64, key_octets, data_octets, set, is_signature, ttl, place });
+        self.entries.push(Entry { at, data_octets, set, is_signature, ttl, place });
+        self.owners.last_mut().expect("an owner was added").count += 1;
         Ok(())
     }
 
     /// Checks the zone as a whole and lays it out.
     pub fn finish(self) -> Result<Image, Faults> {
-        let Builder { apex, key, octets, mut entries } = self;
+        let Builder { apex, key, octets, entries, mut owners, .. } = self;
         let view = View { octets: &octets };
+        // Files are in order or nearly so; this sort takes what is in order as it is.
+        owners.sort_by(|a, b| a.key(&octets).cmp(b.key(&octets)));
+        let denial = find_denial(view, &owners, &entries);
+        let mut layout = Layout::new(&apex, view, denial);
+        let mut records = 0;
+        let mut of_owner: Vec<Entry> = Vec::new();
         // Of those that are the same but for case or TTL, the first one stays: the one with the least TTL.
         let whole = |entry: &Entry| (entry.ttl, view.data(entry));
-        entries.sort_unstable_by(|a, b| view.compare(a, b).then_with(|| whole(a).cmp(&whole(b))));
-        entries.dedup_by(|b, a| view.compare(a, b).is_eq());
-        let mut layout = Layout::new(&apex, view, &entries);
-        for of_owner in entries.chunk_by(|a, b| view.key(a) == view.key(b)) {
-            layout.owner(of_owner);
+        for same in owners.chunk_by(|a, b| a.key(&octets) == b.key(&octets)) {
+            of_owner.clear();
+            same.iter().for_each(|owner| of_owner.extend(owner.entries(&entries)));
+            of_owner.sort_unstable_by(|a, b| view.compare(a, b).then_with(|| whole(a).cmp(&whole(b))));
+            of_owner.dedup_by(|b, a| view.compare(a, b).is_eq());
+            records += of_owner.len();
+            layout.owner(same[0].key(&octets), &of_owner);
         }
-        layout.finish(apex, key, entries.len())
+        layout.finish(key, records)
     }
 }
 
 /// Refuses a record that no zone `apex` can have.
 pub(super) fn check_record(apex: &Name, owner: &[u8], rtype: u16, ttl: u32, data: &[u8]) -> Result<(), String> {
+    check_owner(apex, owner)?;
+    check_ttl_and_data(rtype, ttl, data)
+}
+
+fn check_owner(apex: &Name, owner: &[u8]) -> Result<(), String> {
     if name::measure(owner) != Some(owner.len()) {
         return Err("the owner is no name".into());
     }
@@ -77,6 +129,10 @@ pub(super) fn check_record(apex: &Name, owner: &[u8], rtype: u16, ttl: u32, data
     if !above.is_some_and(|above| ends_at_label(owner, above) && name::same(&owner[above..], apex.as_wire())) {
         return Err(format!("{} is not in the zone {apex}", Shown(owner)));
     }
+    Ok(())
+}
+
+fn check_ttl_and_data(rtype: u16, ttl: u32, data: &[u8]) -> Result<(), String> {
     if ttl > TTL_SECONDS_MAX {
         return Err(format!("the TTL {ttl} is above {TTL_SECONDS_MAX}"));
     }
@@ -123,19 +179,27 @@ pub(super) fn ends_at_label(owner: &[u8], at: usize) -> bool {
 }
 
 /// Appends octets whose plain order is the canonical order of names: labels from the right in lower case, each ended
-/// by a zero octet; a zero or a one within a label is written as one and itself plus one.
-fn push_sort_key(owner: &[u8], out: &mut Vec<u8>) {
-    let mut labels = [&[][..]; crate::limits::LABELS_MAX];
-    let mut count = 0;
-    for label in name::labels(owner) {
-        labels[count] = label;
+/// by a zero octet; a zero or a one within a label is written as one and itself plus one. `labels` is a name without the
+/// apex, which all names of a zone share.
+fn push_sort_key(labels: &[u8], out: &mut Vec<u8>) {
+    let mut starts = [0_u8; LABELS_MAX];
+    let (mut count, mut at) = (0, 0);
+    while at < labels.len() {
+        starts[count] = at as u8;
         count += 1;
+        at += usize::from(labels[at]) + 1;
     }
-    for label in labels[..count].iter().rev() {
-        for &octet in *label {
-            match octet {
-                0 | 1 => out.extend([1, octet + 1]),
-                _ => out.push(octet.to_ascii_lowercase()),
+    for &start in starts[..count].iter().rev() {
+        let start = usize::from(start);
+        let label = &labels[start + 1..][..usize::from(labels[start])];
+        if label.iter().all(|&octet| octet > 1) {
+            out.extend(label.iter().map(u8::to_ascii_lowercase));
+        } else {
+            for &octet in label {
+                match octet {
+                    0 | 1 => out.extend([1, octet + 1]),
+                    _ => out.push(octet.to_ascii_lowercase()),
+                }
             }
         }
         out.push(0);
@@ -143,20 +207,24 @@ fn push_sort_key(owner: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Writes the name of a sort key as wire to `out`.
-fn name_of_sort_key(key: &[u8], out: &mut Vec<u8>) {
+fn name_of_sort_key(key: &[u8], apex: &[u8], out: &mut Vec<u8>) {
     out.clear();
     let labels = key.strip_suffix(&[0]).into_iter().flat_map(|labels| labels.rsplit(|&octet| octet == 0));
     for label in labels {
         let length_at = out.len();
         out.push(0);
-        let mut octets = label.iter();
-        while let Some(&octet) = octets.next() {
-            let octet = if octet == 1 { octets.next().expect("an escape has a second octet") - 1 } else { octet };
-            out.push(octet);
+        if label.contains(&1) {
+            let mut octets = label.iter();
+            while let Some(&octet) = octets.next() {
+                let octet = if octet == 1 { octets.next().expect("an escape has a second octet") - 1 } else { octet };
+                out.push(octet);
+            }
+        } else {
+            out.extend_from_slice(label);
         }
         out[length_at] = (out.len() - length_at - 1) as u8;
     }
-    out.push(0);
+    out.extend_from_slice(apex);
 }
 
 /// A node on the path from the apex to the name being laid out.
@@ -167,8 +235,8 @@ struct Above<'a> {
 }
 
 struct Layout<'a> {
+    apex: &'a Name,
     nodes: Nodes<'a>,
-    apex_key: Vec<u8>,
     path: Vec<Above<'a>>,
     wire: Vec<u8>,
     order: Vec<u32>,
@@ -176,13 +244,10 @@ struct Layout<'a> {
 }
 
 impl<'a> Layout<'a> {
-    fn new(apex: &Name, view: View<'a>, entries: &[Entry]) -> Layout<'a> {
-        let mut apex_key = Vec::new();
-        push_sort_key(apex.as_wire(), &mut apex_key);
-        let denial = find_denial(view, &apex_key, entries);
+    fn new(apex: &'a Name, view: View<'a>, denial: Denial) -> Layout<'a> {
         Layout {
+            apex,
             nodes: Nodes::new(view, Vec::new(), denial),
-            apex_key,
             path: Vec::new(),
             wire: Vec::new(),
             order: Vec::new(),
@@ -191,12 +256,11 @@ impl<'a> Layout<'a> {
     }
 
     /// Lays out one owner name. NSEC3 records stand apart from what else may be there.
-    fn owner(&mut self, entries: &[Entry]) {
-        let key = self.nodes.view.key(&entries[0]);
+    fn owner(&mut self, key: &'a [u8], entries: &[Entry]) {
         let apart = nsec3_entries(entries);
-        match hash_of_key(&self.apex_key, key) {
+        match hash_of_key(key) {
             Some(hash) if !apart.is_empty() => {
-                name_of_sort_key(key, &mut self.wire);
+                name_of_sort_key(key, self.apex.as_wire(), &mut self.wire);
                 self.chain.extend(self.nodes.link(&self.wire, &hash, &entries[apart.clone()]));
                 let others = [&entries[..apart.start], &entries[apart.end..]].concat();
                 if !others.is_empty() {
@@ -209,14 +273,14 @@ impl<'a> Layout<'a> {
 
     /// Lays out an owner name and the empty non-terminals above it.
     fn name(&mut self, key: &'a [u8], entries: &[Entry]) {
-        let is_apex = key.len() == self.apex_key.len();
+        let is_apex = key.is_empty();
         while self.path.last().is_some_and(|above| !key.starts_with(above.key)) {
             self.path.pop();
         }
         if self.order.is_empty() && !is_apex {
             self.nodes.fault(entries[0].place, "the zone has no records at its apex, so no SOA".into());
         }
-        let mut known = self.path.last().map_or(self.apex_key.len(), |above| above.key.len());
+        let mut known = self.path.last().map_or(0, |above| above.key.len());
         while known < key.len() {
             let label = key[known..].iter().position(|&octet| octet == 0).expect("a sort key ends in a zero") + 1;
             known += label;
@@ -229,8 +293,8 @@ impl<'a> Layout<'a> {
 
     /// Lays out a node; without entries it is an empty non-terminal.
     fn node(&mut self, key: &'a [u8], entries: &[Entry]) {
-        name_of_sort_key(key, &mut self.wire);
-        let is_apex = key.len() == self.apex_key.len();
+        name_of_sort_key(key, self.apex.as_wire(), &mut self.wire);
+        let is_apex = key.is_empty();
         let parent = self.path.last();
         let above = parent.and_then(|parent| parent.cover);
         if self.wire.starts_with(b"\x01*")
@@ -243,8 +307,8 @@ impl<'a> Layout<'a> {
         self.path.push(Above { key, number, cover });
     }
 
-    fn finish(self, apex: Name, key: HashKey, records: usize) -> Result<Image, Faults> {
-        let Layout { nodes, mut order, mut chain, .. } = self;
+    fn finish(self, key: HashKey, records: usize) -> Result<Image, Faults> {
+        let Layout { apex, nodes, mut order, mut chain, .. } = self;
         let Nodes { mut octets, denial, soa, mut faults, .. } = nodes;
         let Some((ttl, soa)) = soa else {
             if faults.is_empty() {
@@ -262,7 +326,7 @@ impl<'a> Layout<'a> {
         let mut image = Image {
             index: NameIndex::new(0),
             key,
-            apex,
+            apex: apex.clone(),
             nodes: octets,
             garbage: 0,
             apex_number: order[0],
@@ -283,25 +347,24 @@ impl<'a> Layout<'a> {
 
 /// How the zone denies: by NSEC3 where the apex has an NSEC3PARAM that may be used (RFC 5155 §4.1.2: no flags) and
 /// there are records of it, else by NSEC where the apex has one.
-fn find_denial(view: View<'_>, apex_key: &[u8], entries: &[Entry]) -> Denial {
-    let at_apex = || entries.iter().take_while(|entry| view.key(entry) == apex_key);
+fn find_denial(view: View<'_>, owners: &[Owner], entries: &[Entry]) -> Denial {
+    let apex = owners.iter().take_while(|owner| owner.key_octets == 0).flat_map(|owner| owner.entries(entries));
     let is = |rtype: u16| move |entry: &&Entry| entry.set == rtype && !entry.is_signature;
-    let is_link = |entry: &&Entry| hash_of_key(apex_key, view.key(entry)).is_some();
-    for entry in at_apex().filter(is(rtype::NSEC3PARAM)) {
-        let data = view.data(entry);
-        let mut links = entries.iter().filter(is(rtype::NSEC3)).filter(is_link);
-        if let Some(parameters) = Nsec3Parameters::usable(data)
-            && links.any(|entry| parameters.are_those_of(view.data(entry)))
-        {
+    let mut usable: Vec<&[u8]> = apex.clone().filter(is(rtype::NSEC3PARAM)).map(|entry| view.data(entry)).collect();
+    usable.sort_unstable();
+    for parameters in usable.into_iter().filter_map(Nsec3Parameters::usable) {
+        let links = owners.iter().filter(|owner| hash_of_key(owner.key(view.octets)).is_some());
+        let mut records = links.flat_map(|owner| owner.entries(entries)).filter(is(rtype::NSEC3));
+        if records.any(|entry| parameters.are_those_of(view.data(entry))) {
             return Denial::Nsec3(parameters);
         }
     }
-    if at_apex().any(|entry| is(rtype::NSEC)(&entry)) { Denial::Nsec } else { Denial::None }
+    if apex.clone().any(|entry| is(rtype::NSEC)(&entry)) { Denial::Nsec } else { Denial::None }
 }
 
 /// The hash that the owner of a sort key stands for, if it is one that an NSEC3 record may have.
-fn hash_of_key(apex_key: &[u8], key: &[u8]) -> Option<[u8; nsec3::HASH_OCTETS]> {
-    key[apex_key.len()..].strip_suffix(&[0]).and_then(nsec3::of_label)
+fn hash_of_key(key: &[u8]) -> Option<[u8; nsec3::HASH_OCTETS]> {
+    key.strip_suffix(&[0]).and_then(nsec3::of_label)
 }
 
 /// The serial, and the TTL of negative answers (RFC 2308 §3), from an SOA's TTL and the last 20 octets of its data.
@@ -377,7 +440,7 @@ mod tests {
             .iter()
             .map(|name| {
                 let mut key = Vec::new();
-                push_sort_key(name, &mut key);
+                push_sort_key(&name[..name.len() - 1], &mut key);
                 key
             })
             .collect();
@@ -390,13 +453,13 @@ mod tests {
         }
         let mut back = Vec::new();
         for (key, name) in keys.iter().zip(names) {
-            name_of_sort_key(key, &mut back);
+            name_of_sort_key(key, &[0], &mut back);
             assert_eq!(back, name.to_ascii_lowercase());
         }
         for odd in [&b"\x03\0\x01\x02\0"[..], b"\0", b"\x01\x01\x01\0\0"] {
             let mut key = Vec::new();
-            push_sort_key(odd, &mut key);
-            name_of_sort_key(&key, &mut back);
+            push_sort_key(&odd[..odd.len() - 1], &mut key);
+            name_of_sort_key(&key, &[0], &mut back);
             assert_eq!(back, odd);
         }
     }

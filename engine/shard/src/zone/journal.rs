@@ -11,9 +11,10 @@ pub const OCTETS_MAX_DEFAULT: usize = 1 << 20;
 
 /// The last differences of a zone, each leading to where the next one begins. Cheap to clone: a reference and two numbers.
 ///
-/// It is bounded in octets and in number. Where a bound is passed, the older half is condensed into one difference if
-/// that halves its octets at least, or else the oldest are dropped, until a quarter of the room is free: so condensing
-/// is paid for by the differences that come between two of them.
+/// It is bounded in octets and in number. Where there are too many, the older half is condensed into one difference.
+/// Where they take too much, it is too, if that halves its octets; or else the oldest are dropped, until a quarter of the
+/// room is free. So condensing is paid for by the differences that come between two times. Who has a serial in the midst
+/// of what was condensed has to ask for the whole zone.
 #[derive(Clone, Debug)]
 pub struct Journal {
     differences: Arc<[Arc<Difference>]>,
@@ -89,9 +90,10 @@ impl Journal {
         let mut octets = octets_of(&differences);
         if octets > self.octets_max || differences.len() > JOURNAL_DIFFERENCES_MAX {
             let half = differences.len() / 2;
+            let (octets_of_half, too_many_alone) = (octets_of(&differences[..half]), octets <= self.octets_max);
             let condensed = (half > 1).then(|| Difference::merge(differences[..half].iter().map(|step| &**step)));
             match condensed {
-                Some(Ok(condensed)) if condensed.octets() <= octets_of(&differences[..half]) / 2 => {
+                Some(Ok(condensed)) if too_many_alone || condensed.octets() <= octets_of_half / 2 => {
                     differences.splice(..half, [Arc::new(condensed)]);
                 }
                 _ => {}
@@ -211,7 +213,9 @@ mod tests {
     fn the_number_of_steps_is_bounded() {
         let mut journal = Journal::new(usize::MAX);
         for serial in 0..1_000 {
-            journal.push(step(serial, serial + 1, &[], &[]));
+            let address = [serial as u8];
+            let added = if serial < 256 { &address[..] } else { &[] };
+            journal.push(step(serial, serial + 1, &[], added));
             assert!(journal.differences().len() <= JOURNAL_DIFFERENCES_MAX);
         }
         assert_eq!((journal.first_serial(), journal.last_serial()), (Some(0), Some(1_000)));

@@ -14,11 +14,10 @@ use crate::wire::rdata::{self, rtype};
 /// Faults reported of one zone; more are left unsaid.
 const FAULTS_MAX: usize = 10;
 
-/// A record on its way into an image, its octets in a [`View`]: sort key of the owner, then data. 32 octets.
+/// A record on its way into an image, its data in a [`View`]. 32 octets.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {
     pub(super) at: u64,
-    pub(super) key_octets: u16,
     pub(super) data_octets: u16,
     /// The type; of an RRSIG the type that it covers, so that it sorts beside its set.
     pub(super) set: u16,
@@ -46,18 +45,13 @@ pub(super) struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    pub(super) fn key(&self, entry: &Entry) -> &'a [u8] {
-        &self.octets[entry.at as usize..][..usize::from(entry.key_octets)]
-    }
-
     pub(super) fn data(&self, entry: &Entry) -> &'a [u8] {
-        &self.octets[entry.at as usize + usize::from(entry.key_octets)..][..usize::from(entry.data_octets)]
+        &self.octets[entry.at as usize..][..usize::from(entry.data_octets)]
     }
 
-    /// The order in which entries are laid out; equal where they are the same record.
+    /// The order in which the entries of an owner are laid out; equal where they are the same record.
     pub(super) fn compare(&self, a: &Entry, b: &Entry) -> Ordering {
-        let keys = self.key(a).cmp(self.key(b));
-        let sets = keys.then_with(|| (a.set, a.is_signature).cmp(&(b.set, b.is_signature)));
+        let sets = (a.set, a.is_signature).cmp(&(b.set, b.is_signature));
         let rtype = if a.is_signature { rtype::RRSIG } else { a.set };
         sets.then_with(|| rdata::order(rtype, self.data(a), self.data(b)))
     }

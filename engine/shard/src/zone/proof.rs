@@ -131,12 +131,7 @@ impl<'z> Nsec3<'z, '_> {
     /// The proof of the closest provable encloser (§7.2.1): the nearest name with a record from that of `labels` labels
     /// up, and what covers the name next closer to the one asked for, of hash `next_closer` if that is known. Returns
     /// the encloser.
-    fn closest_encloser(
-        &self,
-        labels: usize,
-        mut next_closer: Option<u64>,
-        proof: &mut Proof<'z>,
-    ) -> Option<Node<'z>> {
+    fn closest_encloser(&self, labels: usize, mut next_closer: Option<u64>, proof: &mut Proof<'z>) -> Option<Node<'z>> {
         let apex = self.image.apex_node().labels();
         for labels in (apex..=labels).rev() {
             let node = self.image.node(self.name, labels)?;
@@ -161,5 +156,107 @@ impl<'z> Nsec3<'z, '_> {
     /// The hash of a suffix of the name asked for.
     fn hash(&self, labels: usize) -> u64 {
         self.parameters.hash(self.name.suffix(labels))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::name::{HashKey, Name};
+    use crate::zone::lookup::lookup;
+    use crate::zone::{Builder, Place, nsec3};
+
+    fn key() -> HashKey {
+        HashKey::from_seed([9; 16])
+    }
+
+    fn wire(text: &str) -> Vec<u8> {
+        text.parse::<Name>().unwrap().as_wire().to_vec()
+    }
+
+    fn zone(records: &[(&[u8], u16, &[u8])]) -> Image {
+        let mut builder = Builder::new("example.test".parse().unwrap(), key());
+        let (apex, soa) =
+            (wire("example.test"), [wire("ns.example.test"), wire("host.example.test"), vec![0; 20]].concat());
+        builder.push(&apex, rtype::SOA, 60, &soa, Place::default()).unwrap();
+        builder.push(&apex, rtype::NS, 60, &wire("ns.example.test"), Place::default()).unwrap();
+        for (owner, rtype, data) in records {
+            builder.push(owner, *rtype, 60, data, Place::default()).unwrap();
+        }
+        builder.finish().unwrap()
+    }
+
+    /// The owners of what proves the answer to a question of type A.
+    fn proved(image: &Image, name: &[u8]) -> Vec<Vec<u8>> {
+        let name = KeyedName::new(&key(), name).unwrap();
+        let mut proof = Proof::default();
+        image.prove(&name, &lookup(image, &name, rtype::A), &mut proof);
+        proof.owners().map(|owner| owner.name().to_vec()).collect()
+    }
+
+    /// The owner of the NSEC3 record of a name.
+    fn hashed(name: &str) -> Vec<u8> {
+        let hash = nsec3::hash(&wire(name), &[], 0);
+        let digits = hash.chunks(5).flat_map(|five| {
+            let word = five.iter().fold(0_u64, |word, octet| word << 8 | u64::from(*octet));
+            (0..8).rev().map(move |digit| char::from_digit((word >> (5 * digit)) as u32 & 31, 32).unwrap())
+        });
+        wire(&format!("{}.example.test", digits.collect::<String>()))
+    }
+
+    const PARAMETERS: &[u8] = &[1, 0, 0, 0, 0];
+
+    fn nsec3_data() -> Vec<u8> {
+        [PARAMETERS, &[20], &[0; 20]].concat()
+    }
+
+    #[test]
+    fn a_record_that_serves_twice_is_there_once() {
+        let next = [wire("example.test"), vec![0, 1, 0x40]].concat();
+        let by_nsec = zone(&[(&wire("example.test"), rtype::NSEC, &next)]);
+        assert_eq!(proved(&by_nsec, &wire("none.example.test")), [wire("example.test")]);
+        let (apex, data) = (wire("example.test"), nsec3_data());
+        let owner = hashed("example.test");
+        let by_nsec3 = zone(&[(&apex, rtype::NSEC3PARAM, PARAMETERS), (&owner, rtype::NSEC3, &data)]);
+        assert_eq!(proved(&by_nsec3, &wire("none.example.test")), [owner]);
+    }
+
+    #[test]
+    fn a_zone_that_is_not_signed_proves_nothing() {
+        assert!(proved(&zone(&[]), &wire("none.example.test")).is_empty());
+    }
+
+    #[test]
+    fn where_a_chain_lacks_records_so_does_the_proof() {
+        let (apex, data, www) = (wire("example.test"), nsec3_data(), wire("www.example.test"));
+        let elsewhere = hashed("elsewhere.example.test");
+        let image = zone(&[
+            (&apex, rtype::NSEC3PARAM, PARAMETERS),
+            (&elsewhere, rtype::NSEC3, &data),
+            (&www, rtype::TXT, b"\x01x"),
+        ]);
+        for name in ["none.example.test", "www.example.test", "x.www.example.test"] {
+            assert!(proved(&image, &wire(name)).is_empty(), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_longest_names_are_proved_not_to_be() {
+        // Below 253 octets there is room for one label of one octet.
+        let label = |octets: usize| [vec![octets as u8], vec![b'a'; octets]].concat();
+        let name = [label(58), label(59), label(59), label(59), wire("example.test")].concat();
+        assert_eq!(name.len(), 253);
+        let next = [wire("example.test"), vec![0, 1, 0x40]].concat();
+        let (apex, data) = (wire("example.test"), nsec3_data());
+        let owner = hashed("example.test");
+        let asked = [&[1, b'x'][..], &name].concat();
+        let by_nsec = zone(&[(&apex, rtype::NSEC, &next), (&name, rtype::TXT, b"\x01x")]);
+        assert_eq!(proved(&by_nsec, &asked), [wire("example.test")]);
+        let by_nsec3 = zone(&[
+            (&apex, rtype::NSEC3PARAM, PARAMETERS),
+            (&owner, rtype::NSEC3, &data),
+            (&name, rtype::TXT, b"\x01x"),
+        ]);
+        assert_eq!(proved(&by_nsec3, &asked), [owner]);
     }
 }

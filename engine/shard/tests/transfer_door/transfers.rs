@@ -181,7 +181,9 @@ fn over_udp_an_increment_comes_whole_or_the_soa_alone() {
     for key in [None, Some(key("move"))] {
         let mut engine = Engine::default();
         let mut ask = |since: &Image| {
-            engine.transfer(LISTED, Transport::Udp, "example.test", Some(since), key.as_ref()).map(|(received, _)| received)
+            engine
+                .transfer(LISTED, Transport::Udp, "example.test", Some(since), key.as_ref())
+                .map(|(received, _)| received)
         };
         assert!(matches!(ask(&third), Ok(Received::Current { serial: 3 })));
         // 98 hosts are too many for 512 octets: the SOA says that there is something to come for.

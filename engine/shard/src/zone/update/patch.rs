@@ -114,7 +114,7 @@ fn empty<'a>(
         events.push(Event { at, change: Change::Remove, name, entries: 0..0 });
         run = at..next;
         let above = parent(name);
-        if let Ok(at) = position(image, 0, above)
+        if let Ok(at) = search(image, 0..at, above)
             && image.at(image.order[at]).is_empty()
             && !after.holds_something(above)
         {
@@ -137,9 +137,21 @@ fn events_of_links<'a>(image: &Image, after: &Afterwards<'a>) -> Vec<Event<'a>> 
     after.links.iter().map(event).collect()
 }
 
-/// The place of a name in the order, or where it would be; it is not before `from`.
+/// The place of a name in the order, or where it would be; it is not before `from`, and rather near than far.
 fn position(image: &Image, from: usize, name: &[u8]) -> Result<usize, usize> {
-    let found = image.order[from..].binary_search_by(|&number| name::canonical_order(image.at(number).name(), name));
+    let (mut low, mut high, mut step) = (from, from, 1);
+    while image.order.get(high).is_some_and(|&number| name::canonical_order(image.at(number).name(), name).is_lt()) {
+        low = high + 1;
+        high += step;
+        step *= 2;
+    }
+    search(image, low..image.order.len().min(high + 1), name)
+}
+
+/// As [`position`], within a range of the order.
+fn search(image: &Image, within: Range<usize>, name: &[u8]) -> Result<usize, usize> {
+    let from = within.start;
+    let found = image.order[within].binary_search_by(|&number| name::canonical_order(image.at(number).name(), name));
     found.map(|at| at + from).map_err(|at| at + from)
 }
 

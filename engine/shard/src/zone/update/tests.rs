@@ -31,10 +31,15 @@ pub(crate) fn wire(text: &str) -> Vec<u8> {
     text.parse::<Name>().unwrap().as_wire().to_vec()
 }
 
-/// A zone as a set of records: by owner, type and data in lower case, the TTL and the data as spelt.
+/// Owner, type, data in lower case.
+type Key = (Vec<u8>, u16, Vec<u8>);
+/// TTL, data as spelt.
+type Value = (u32, Vec<u8>);
+
+/// A zone as a set of records.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Model {
-    records: BTreeMap<(Vec<u8>, u16, Vec<u8>), (u32, Vec<u8>)>,
+    records: BTreeMap<Key, Value>,
     serial: u32,
 }
 
@@ -46,6 +51,16 @@ pub(crate) struct Toggle {
     rtype: u16,
     ttl: u32,
     data: Vec<u8>,
+}
+
+/// What happens to a zone.
+#[derive(Clone, Debug)]
+enum Change {
+    Toggle(Toggle),
+    /// A record that is there goes.
+    Remove(prop::sample::Index),
+    /// With all others of its owner.
+    Clear(prop::sample::Index),
 }
 
 impl Toggle {
@@ -80,6 +95,19 @@ impl Model {
         }
     }
 
+    fn change(&mut self, change: &Change) {
+        let nth = |index: &prop::sample::Index| self.records.keys().nth(index.index(self.records.len())).cloned();
+        match change {
+            Change::Toggle(toggle) => self.toggle(toggle),
+            _ if self.records.is_empty() => {}
+            Change::Remove(index) => drop(nth(index).and_then(|key| self.records.remove(&key))),
+            Change::Clear(index) => {
+                let owner = nth(index).map(|(owner, ..)| owner);
+                self.records.retain(|(other, ..), _| Some(other) != owner.as_ref());
+            }
+        }
+    }
+
     fn soa(&self) -> Vec<u8> {
         let numbers = [self.serial, 3600, 600, 86400, 60].map(u32::to_be_bytes).concat();
         [wire("ns.zone.test"), wire("host.zone.test"), numbers].concat()
@@ -104,8 +132,7 @@ impl Model {
         let soa = |data| Record { owner: &apex, rtype: rtype::SOA, ttl: 300, data };
         let mut writer = Writer::begin(soa(&old_soa), usize::MAX).unwrap();
         let without = |a: &Model, b: &Model| -> Vec<_> {
-            let differs =
-                |(key, value): &(&(Vec<u8>, u16, Vec<u8>), &(u32, Vec<u8>))| b.records.get(*key) != Some(value);
+            let differs = |(key, value): &(&Key, &Value)| b.records.get(*key) != Some(value);
             a.records.iter().filter(differs).map(|(key, value)| (key.clone(), value.clone())).collect()
         };
         for ((owner, rtype, _), (ttl, data)) in without(self, new) {
@@ -176,6 +203,15 @@ pub(crate) fn toggle() -> impl Strategy<Value = Toggle> {
         data: PARAMETERS[i].to_vec(),
     });
     prop_oneof![12 => plain, 4 => nsec3, 1 => parameters]
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let index = any::<prop::sample::Index>;
+    prop_oneof![
+        3 => toggle().prop_map(Change::Toggle),
+        1 => index().prop_map(Change::Remove),
+        2 => index().prop_map(Change::Clear),
+    ]
 }
 
 /// What the zone says, in a form that compares.
@@ -268,14 +304,14 @@ proptest! {
     #[test]
     fn a_changed_image_is_the_one_that_is_built(
         begin in prop::collection::vec(toggle(), 0..60),
-        steps in prop::collection::vec(prop::collection::vec(toggle(), 1..6), 1..8),
+        steps in prop::collection::vec(prop::collection::vec(change(), 1..8), 1..8),
     ) {
         let mut model = Model::new(1, &begin);
         let mut image = model.build().unwrap();
         for step in steps {
             let mut next = model.clone();
             next.serial += 1;
-            step.iter().for_each(|toggle| next.toggle(toggle));
+            step.iter().for_each(|change| next.change(change));
             let sent = model.difference(&next);
             let Ok(new) = next.build() else {
                 prop_assert!(matches!(image.apply(&sent), Err(Mismatch::Faulty(_))));
@@ -296,7 +332,7 @@ proptest! {
     #[test]
     fn many_steps_one_by_one_and_at_once(
         begin in prop::collection::vec(toggle(), 0..60),
-        steps in prop::collection::vec(prop::collection::vec(toggle(), 1..4), 50),
+        steps in prop::collection::vec(prop::collection::vec(change(), 1..4), 50),
         cut in 1..50_usize,
     ) {
         let mut model = Model::new(u32::MAX - 20, &begin);
@@ -307,7 +343,7 @@ proptest! {
         for step in steps {
             let mut next = model.clone();
             next.serial = next.serial.wrapping_add(1);
-            step.iter().for_each(|toggle| next.toggle(toggle));
+            step.iter().for_each(|change| next.change(change));
             let Ok(new) = next.build() else { continue };
             let difference = Difference::between(&built, &new).unwrap();
             patched = patched.patched(&Afterwards::of(&patched, &difference).unwrap()).unwrap();
@@ -364,6 +400,33 @@ fn a_cut_that_comes_and_goes_covers_and_uncovers() {
 }
 
 #[test]
+fn empty_non_terminals_come_and_go_with_what_is_below() {
+    for (before, toggled) in [
+        // The name that goes stays as an empty non-terminal of one that comes.
+        (&["a"][..], &["a", "b.a"][..]),
+        // And the other way round.
+        (&["b.a"], &["b.a", "a"]),
+        // All of a branch goes, empty non-terminals with it, up to the one that is needed.
+        (&["c.b.a", "d.a"], &["c.b.a"]),
+        (&["c.b.a", "d.c.b.a", "a.c.b.a"], &["c.b.a", "d.c.b.a", "a.c.b.a"]),
+        // Two branches that share what is missing above come at once.
+        (&[], &["a.c.b.a", "b.c.b.a", "*.b.a"]),
+        (&["z"], &["b.c", "a.b.c", "z"]),
+    ] {
+        let toggles =
+            |names: &[&str]| names.iter().map(|name| Toggle::address(&format!("{name}.{APEX}"))).collect::<Vec<_>>();
+        let one = Model::new(1, &toggles(before));
+        let mut two = Model { serial: 2, ..one.clone() };
+        toggles(toggled).iter().for_each(|toggle| two.toggle(toggle));
+        let (old, new) = (one.build().unwrap(), two.build().unwrap());
+        assert_leads_to(&old, &Difference::between(&old, &new).unwrap(), &new);
+        assert_leads_to(&new, &two.difference(&Model { serial: 3, ..one.clone() }), &{
+            Model { serial: 3, ..one }.build().unwrap()
+        });
+    }
+}
+
+#[test]
 fn what_does_not_fit_is_refused_and_named() {
     let a = |last: u8| Toggle { owner: wire("a.zone.test"), rtype: rtype::A, ttl: 60, data: vec![192, 0, 2, last] };
     let one = Model::new(1, &[a(1)]);
@@ -377,8 +440,7 @@ fn what_does_not_fit_is_refused_and_named() {
     assert_eq!(both.apply(&difference).unwrap_err(), Mismatch::There("a.zone.test. type 1".into()));
     let later = image.apply(&difference).unwrap();
     assert_eq!(later.apply(&difference).unwrap_err(), Mismatch::Serial { have: 2, wanted: 1 });
-    let elsewhere = Builder::new("test".parse().unwrap(), HashKey::from_seed([1; 16]));
-    let mut elsewhere = elsewhere;
+    let mut elsewhere = Builder::new("test".parse().unwrap(), HashKey::from_seed([1; 16]));
     elsewhere.push(&wire("test"), rtype::SOA, 60, &one.soa(), Place::default()).unwrap();
     elsewhere.push(&wire("test"), rtype::NS, 60, &wire("ns.test"), Place::default()).unwrap();
     assert_eq!(elsewhere.finish().unwrap().apply(&difference).unwrap_err(), Mismatch::Zone);

@@ -126,7 +126,6 @@ impl<'a> Afterwards<'a> {
         let (set, is_signature) = Entry::set_of(record.rtype, record.data);
         self.entries.push(Entry {
             at: self.octets.len() as u64,
-            key_octets: 0,
             data_octets: record.data.len() as u16,
             set,
             is_signature,

@@ -4,10 +4,12 @@
 //! |---|---|
 //! | [`reply`] | what every reply of the engine must be, whatever was asked |
 //! | [`world`] | the images that `on_query` is fuzzed with |
+//! | [`records`] | records of zones made from arbitrary octets |
 //! | [`request`] | queries made from arbitrary octets |
 //! | [`response`] | upstreams' messages made from arbitrary octets |
 //! | [`script`] | a run of a shard: clients, upstreams and clock, and what must hold after each step |
 
+pub mod records;
 pub mod reply;
 pub mod request;
 pub mod response;

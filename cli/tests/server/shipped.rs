@@ -46,6 +46,9 @@ fn dependencies(package: &str) -> BTreeSet<String> {
             "none",
             "--format",
             "{p}",
+            // It asks through libc what the processor can do, and opens nothing.
+            "--prune",
+            "ring",
             "-p",
             package,
         ])

@@ -99,9 +99,8 @@ pub(crate) fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Res
         let mut writer = BufWriter::with_capacity(1 << 16, File::create(&new)?);
         write(&mut writer)?;
         writer.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-        fs::rename(&new, path)?;
-        // The name itself must survive a crash, too.
-        File::open(folder)?.sync_all()
+        // A crash that undoes this leaves the old file, which is as good.
+        fs::rename(&new, path)
     })();
     if written.is_err() {
         // What is left of an attempt is in nobody's way but the disk's.

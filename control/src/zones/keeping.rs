@@ -8,6 +8,7 @@
 //! Loading takes the copy and applies what stands behind it. The modification time of the copy is when the zone was last
 //! known fresh. What cannot be written is told in the log; the zone is served from memory all the same.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use std::time::{Duration, SystemTime};
 use ringdns_shard::wire::name::{HashKey, Name};
 use ringdns_shard::zone::Image;
 use ringdns_shard::zone::difference::Difference;
+use ringdns_shard::zone::image::Record;
 use ringdns_shard::zone::journal::Journal;
 
 use super::journal_file::{Contents, JournalFile};
@@ -94,7 +96,7 @@ impl Keeping {
     /// The differences that lead to a version that was read from a master file; none where the journal leads elsewhere.
     pub(crate) fn restore(&mut self, image: &Image) -> Journal {
         let differences = self.differences();
-        if differences.last().is_some_and(|last| last.to_serial() == image.serial()) {
+        if !differences.is_empty() && leads_to(&differences, image) {
             return journal_of(image, differences);
         }
         if !differences.is_empty() {
@@ -220,6 +222,19 @@ fn decoded(contents: &Contents) -> Vec<Arc<Difference>> {
     differences
 }
 
+/// Whether differences lead to `image`, as far as can be told without what they lead from: what they add is there, and
+/// what they remove is not. A file that was changed without another serial is found out so where they touch.
+fn leads_to(differences: &[Arc<Difference>], image: &Image) -> bool {
+    let Ok(merged) = Difference::merge(differences.iter().map(|step| &**step)) else { return false };
+    let mut added: HashSet<Record<'_>> = merged.added().collect();
+    let removed: HashSet<Record<'_>> = merged.removed().collect();
+    let none_removed = image.each_record().all(|record| {
+        added.remove(&record);
+        !removed.contains(&record)
+    });
+    merged.to_serial() == image.serial() && none_removed && added.is_empty()
+}
+
 enum Replayed {
     Whole(Image, Journal),
     Cut(Image, String),
@@ -286,8 +301,13 @@ mod tests {
     }
 
     fn version(serial: u32) -> Image {
+        version_with(serial, serial)
+    }
+
+    fn version_with(serial: u32, address: u32) -> Image {
         let apex: Name = "a.test".parse().unwrap();
-        let text = format!("$TTL 60\n@ SOA ns h {serial} 60 60 60 60\n@ NS ns\nns A 192.0.2.1\nw A 192.0.2.{serial}\n");
+        let text =
+            format!("$TTL 60\n@ SOA ns h {serial} 60 60 60 60\n@ NS ns\nns A 192.0.2.1\nw A 192.0.2.{address}\n");
         let mut builder = Builder::new(apex.clone(), key());
         let mut take =
             |record: file::Record<'_>| builder.push(record.owner, record.rtype, record.ttl, record.rdata, record.place);
@@ -459,6 +479,9 @@ mod tests {
         assert_eq!(scene.keeping(true).restore(&version(3)).first_serial(), Some(1));
         assert_eq!(scene.keeping(true).restore(&version(7)).first_serial(), None);
         assert!(!scene.journal_path().exists(), "and it is never asked for again");
+        // Another zone of the same serial is not where it leads.
+        keeping.replace(&version(3), &journal(1..=3));
+        assert_eq!(scene.keeping(true).restore(&version_with(3, 9)).first_serial(), None);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ringdns_control::config::{Fault, Faults, Refused, Settings, Source};
 use ringdns_control::{Plane, Served, ZoneFaults};
 use ringdns_shard::zone::check::{Findings, Severity};
-use ringdns_shard::zone::digest::{Verified, Wrong};
+use ringdns_shard::zone::digest::Verified;
 use ringdns_shard::zone::{check, digest};
 use serde_json::{Value, json};
 
@@ -43,7 +43,7 @@ pub(crate) fn check(file: Option<PathBuf>, as_json: bool) -> Result<ExitCode, Fa
 /// A zone, and what is found of it.
 struct Checked<'p> {
     zone: &'p Served,
-    digest: Result<Verified, Wrong>,
+    digest: Verified,
     findings: Findings,
 }
 
@@ -51,7 +51,8 @@ impl Checked<'_> {
     fn new(zone: &Served) -> Checked<'_> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map(|since| since.as_secs() as u32).ok();
         let image = zone.image();
-        Checked { zone, digest: digest::verify(image), findings: check::check(image, now) }
+        let digest = digest::verify(image).expect("a zone with a wrong digest is not loaded");
+        Checked { zone, digest, findings: check::check(image, now) }
     }
 
     fn is_faulty(&self) -> bool {
@@ -59,14 +60,7 @@ impl Checked<'_> {
     }
 
     fn errors(&self) -> usize {
-        self.findings.errors() + usize::from(self.digest.is_err())
-    }
-
-    fn digest(&self) -> String {
-        match &self.digest {
-            Ok(verified) => verified.to_string(),
-            Err(wrong) => format!("wrong: {wrong}"),
-        }
+        self.findings.errors()
     }
 
     fn to_json(&self) -> Value {
@@ -88,7 +82,7 @@ impl Checked<'_> {
             "names": image.names(),
             "records": image.records(),
             "octets": image.octets(),
-            "zonemd": self.digest(),
+            "zonemd": self.digest.to_string(),
             "errors": self.errors(),
             "warnings": self.findings.warnings(),
             "findings": findings,
@@ -105,7 +99,7 @@ impl Checked<'_> {
             image.names(),
             image.records(),
             octets_text(image.octets()),
-            self.digest(),
+            self.digest,
         );
         let owners: Vec<String> = self.findings.iter().map(|finding| finding.owner.to_string()).collect();
         let columns = owners.iter().map(String::len).filter(|columns| *columns <= OWNER_COLUMNS_MAX).max().unwrap_or(0);

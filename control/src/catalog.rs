@@ -11,6 +11,7 @@ use std::hash::Hasher as _;
 
 use ringdns_shard::wire::name::{self, Name};
 use ringdns_shard::wire::rdata::rtype;
+use ringdns_shard::wire::serial::newer;
 use ringdns_shard::zone::Image;
 use ringdns_shard::zone::image::Node;
 
@@ -236,22 +237,34 @@ pub enum Step {
 }
 
 /// A member that a catalog lists and that is not served on its behalf (RFC 9432 §5.2).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Refused {
     /// The catalog that lists it.
     pub catalog: Name,
     /// The member.
     pub member: Name,
-    /// The catalog to which it belongs; `None`: the configuration file has a zone of that name.
-    pub owner: Option<Name>,
+    /// To whom it belongs.
+    pub owner: Owner,
+}
+
+/// To whom a name belongs that a catalog lists in vain.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Owner {
+    /// The configuration file has a zone of that name.
+    Zone,
+    /// The configuration file has a route of that suffix.
+    Route,
+    /// It is a member of this catalog.
+    Catalog(Name),
 }
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the catalog {} lists {}, which belongs to ", self.catalog, self.member)?;
         match &self.owner {
-            Some(owner) => write!(f, "the catalog {owner}"),
-            None => f.write_str("the configuration file"),
+            Owner::Zone => f.write_str("a [[zone]] of the configuration file"),
+            Owner::Route => f.write_str("a [[route]] of the configuration file"),
+            Owner::Catalog(owner) => write!(f, "the catalog {owner}"),
         }
     }
 }
@@ -277,13 +290,14 @@ struct Claim<'a> {
 /// `coo` properties that are followed for one member.
 const COO_STEPS_MAX: usize = 8;
 
-/// Compares what `catalogs` list with the `current` members. Names of which `is_configured` holds are those of zones in
-/// the configuration file.
+/// Compares what `catalogs` list with the `current` members. `configured` gives what has a name in the configuration
+/// file: that comes first.
 ///
 /// A member belongs to the catalog it came from, as long as that lists it, or is not readable. It moves to another one
 /// when its catalog names that in `coo` and that one lists it too (RFC 9432 §4.4.1). A new member that several catalogs
-/// list belongs to the first of them. Members of a catalog that is not among `catalogs` are removed.
-pub fn plan(current: &Members, catalogs: &[Source<'_>], is_configured: impl Fn(&Name) -> bool) -> Plan {
+/// list belongs to the first of them: `current` must hold those of former processes that are listed more than once, or
+/// else a restart would hand them over. Members of a catalog that is not among `catalogs` are removed.
+pub fn plan(current: &Members, catalogs: &[Source<'_>], configured: impl Fn(&Name) -> Option<Owner>) -> Plan {
     let mut claims: BTreeMap<&Name, Vec<Claim<'_>>> = current.keys().map(|member| (member, Vec::new())).collect();
     for source in catalogs {
         for (member, entry) in source.catalog.iter().flat_map(|catalog| &catalog.members) {
@@ -295,11 +309,11 @@ pub fn plan(current: &Members, catalogs: &[Source<'_>], is_configured: impl Fn(&
     let mut plan = Plan::default();
     for (member, claims) in claims {
         let former = current.get(member);
-        if is_configured(member) {
-            plan.refuse(member, claims.iter(), None);
+        if let Some(owner) = configured(member) {
+            plan.refuse(member, claims.iter(), &owner);
             plan.changes.extend(former.map(|_| (member.clone(), Step::Removed)));
         } else if let Some(kept) = former.filter(|former| unreadable.contains(&former.catalog)) {
-            plan.refuse(member, claims.iter(), Some(&kept.catalog));
+            plan.refuse(member, claims.iter(), &Owner::Catalog(kept.catalog.clone()));
             plan.members.insert(member.clone(), kept.clone());
         } else {
             plan.claimed(member, former, &claims);
@@ -309,11 +323,11 @@ pub fn plan(current: &Members, catalogs: &[Source<'_>], is_configured: impl Fn(&
 }
 
 impl Plan {
-    fn refuse<'a>(&mut self, member: &Name, claims: impl Iterator<Item = &'a Claim<'a>>, owner: Option<&Name>) {
+    fn refuse<'a>(&mut self, member: &Name, claims: impl Iterator<Item = &'a Claim<'a>>, owner: &Owner) {
         self.refused.extend(claims.map(|claim| Refused {
             catalog: claim.catalog.clone(),
             member: member.clone(),
-            owner: owner.cloned(),
+            owner: owner.clone(),
         }));
     }
 
@@ -326,7 +340,8 @@ impl Plan {
         };
         let owner = moved(holder, claims);
         let handed_over = |claim: &Claim<'_>| *moved(claim, claims).catalog == *owner.catalog;
-        self.refuse(member, claims.iter().filter(|claim| !handed_over(claim)), Some(owner.catalog));
+        let owned_by = Owner::Catalog(owner.catalog.clone());
+        self.refuse(member, claims.iter().filter(|claim| !handed_over(claim)), &owned_by);
         let (catalog, label) = (owner.catalog.clone(), owner.entry.label.clone());
         let owned = Owned { catalog, label, groups: owner.entry.groups.clone() };
         let step = match former {
@@ -406,7 +421,7 @@ pub fn produce(
     }
     let (salt, serial) = match old {
         None => (0, serial),
-        Some(old) if is_newer(serial, old.serial()) => (serial, serial),
+        Some(old) if newer(serial, old.serial()) => (serial, serial),
         Some(old) => (old.serial().wrapping_add(1), old.serial().wrapping_add(1)),
     };
     // One that cannot be read is made anew.
@@ -416,11 +431,6 @@ pub fn produce(
     }
     let listed = listed.unwrap_or_default();
     Ok(Some(records(catalog, &labelled(&members, &listed, salt), &members, serial)))
-}
-
-/// Whether `a` comes after `b` (RFC 1982 §3.2).
-fn is_newer(a: u32, b: u32) -> bool {
-    (1..1 << 31).contains(&a.wrapping_sub(b))
 }
 
 /// Whether a catalog lists these members with these groups.

@@ -52,7 +52,7 @@ impl Frame {
                 tcp_idle: *settings.limits.tcp_idle,
                 udp_ports,
             },
-            rrl: rate_limit(&settings.limits.rrl),
+            rrl: rate_limit(&settings.limits.rrl, layout.cores()),
         }
     }
 
@@ -86,9 +86,11 @@ fn allowed(listen: &config::Listen) -> Acl {
     listen.allow.iter().map(|net| net.network).collect()
 }
 
-fn rate_limit(rrl: &config::Rrl) -> Option<rrl::Settings> {
+/// The limit of one core. The kernel spreads the forged packets of one network over all cores, for their ports are many:
+/// each has its part of the rate.
+fn rate_limit(rrl: &config::Rrl, cores: usize) -> Option<rrl::Settings> {
     (rrl.rate > 0).then(|| rrl::Settings {
-        rate: rrl.rate,
+        rate: rrl.rate.div_ceil(cores as u32),
         slip: rrl.slip,
         prefix4: rrl.prefix4,
         prefix6: rrl.prefix6,
@@ -132,7 +134,6 @@ fn routes(settings: &Settings, zones: &[Zone], key: &HashKey) -> Routes {
         (Name::clone(&route.suffix), target)
     };
     let of_zone = |(index, zone): (usize, &Zone)| (zone.wanted().apex.clone(), Target::Zone(index as u32));
-    // Of two entries the later one holds: a route gives way to a member of a catalog that has its name.
     let routes = settings.route.iter().map(of_route);
     Routes::new(key, routes.chain(zones.iter().enumerate().map(of_zone)).collect())
 }

@@ -17,12 +17,13 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use ringdns_shard::wire::name::{HashKey, Name};
 use ringdns_shard::wire::serial::newer;
 use ringdns_shard::zone::difference::Difference;
+use ringdns_shard::zone::digest::{self, Verified};
 use ringdns_shard::zone::journal::Journal;
 use ringdns_shard::zone::{self, Builder, Image, Place};
 
 use crate::config::ZoneFile;
 use crate::layout::Layout;
-use crate::zones::{Keeping, Source, Wanted, journal_for, stand_back};
+use crate::zones::{Keeping, Source, Wanted, is_whole, journal_for, stand_back};
 
 /// Octets of a zone's files together.
 const ZONE_OCTETS_MAX: u64 = 4 << 30;
@@ -83,6 +84,11 @@ impl Served {
     /// Octets of memory, all copies together.
     pub fn octets(&self) -> usize {
         self.copies.len() * self.image().octets()
+    }
+
+    /// The files that were read.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
+        self.stamps.iter().map(|stamp| &*stamp.path)
     }
 
     /// The files as they are now, where they are not what was read.
@@ -271,7 +277,13 @@ fn zone(job: &Job, key: HashKey) -> Outcome {
 
 fn of_copy(key: HashKey, keeping: &mut Keeping) -> Read {
     match keeping.load(key) {
-        Some((image, journal, age)) => Read::Fresh { image: Box::new(image), stamps: Vec::new(), journal, age },
+        Some((image, journal, age)) => match verify(&image) {
+            Ok(()) => Read::Fresh { image: Box::new(image), stamps: Vec::new(), journal, age },
+            Err(why) => {
+                log::error!("the copy of the zone {} cannot be used: {why}; it is transferred anew", image.apex());
+                Read::Absent
+            }
+        },
         None => Read::Absent,
     }
 }
@@ -351,11 +363,25 @@ fn read(apex: &Name, file: &ZoneFile, include: &[PathBuf], key: HashKey) -> Resu
     let read = zone::file::read(apex, &title(file), &text, &mut include, &mut take);
     drop(text);
     let summary = read.map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-    match builder.finish() {
-        Ok(image) => Ok((image, opened.stamps)),
-        Err(faults) => {
-            Err(faults.iter().map(|(place, message)| format!("{}: {message}", shown(*place, &summary.files))).collect())
+    let image = builder.finish().map_err(|faults| -> Vec<String> {
+        faults.iter().map(|(place, message)| format!("{}: {message}", shown(*place, &summary.files))).collect()
+    })?;
+    verify(&image).map_err(|wrong| vec![format!("{}: {wrong}", title(file))])?;
+    Ok((image, opened.stamps))
+}
+
+/// Refuses a zone that is not what its digest was taken of (RFC 8976 §4).
+pub(crate) fn verify(image: &Image) -> Result<(), String> {
+    match digest::verify(image) {
+        Ok(Verified::Unsupported) => {
+            log::warn!(
+                "the ZONEMD of the zone {} is not verified: its schemes and hash algorithms are not supported",
+                image.apex()
+            );
+            Ok(())
         }
+        Ok(Verified::Absent | Verified::Good(_)) => Ok(()),
+        Err(wrong) => Err(format!("the zone is not what its digest says: {wrong}")),
     }
 }
 
@@ -363,12 +389,14 @@ fn read(apex: &Name, file: &ZoneFile, include: &[PathBuf], key: HashKey) -> Resu
 pub(crate) fn read_copy(apex: &Name, path: &Path, key: HashKey) -> Result<Image, String> {
     let mut opened = Opened::default();
     let text = opened.read(path).map_err(|error| error.to_string())?;
+    if !is_whole(&text) {
+        return Err("it is damaged: it does not end in the checksum of what stands in it".to_owned());
+    }
     let mut builder = Builder::new(apex.clone(), key);
-    let mut include = |_: &str, _: &str| Err("a copy includes nothing".to_owned());
     let mut take = |record: zone::file::Record<'_>| {
         builder.push(record.owner, record.rtype, record.ttl, record.rdata, record.place)
     };
-    zone::file::read(apex, "", &text, &mut include, &mut take)
+    zone::file::read_copy(apex, &text, &mut take)
         .map_err(|faults| format!("line {}: {}", faults[0].line, faults[0].message))?;
     drop(text);
     builder.finish().map_err(|faults| faults[0].1.clone())

@@ -11,12 +11,15 @@ use ringdns_shard::tsig::Keys;
 use ringdns_shard::wire::name::{HashKey, Name};
 use ringdns_shard::{Images, Time};
 
-use crate::catalog::Step;
-use crate::config::{Refused, Settings, Source};
+use crate::catalog::{Refused, Step};
+use crate::config::{self, Settings, Source};
 use crate::images::Frame;
 use crate::layout::Layout;
 use crate::load::{self, Job, Loaded, Manner, Served, ZoneFaults};
-use crate::zones::{self, Folder, Gone, Place, Store, Wanted};
+use crate::zones::{self, Folder, Gone, Owners, Place, Store, Wanted};
+
+/// Members listed in vain that are named at once; of the others the number is.
+const REFUSED_SHOWN_MAX: usize = 20;
 
 /// Configuration and zones in force.
 #[derive(Debug)]
@@ -32,6 +35,9 @@ pub struct Plane {
     pub(crate) store: Store,
     frame: Frame,
     started: Instant,
+    /// What catalogs list in vain, as it was logged.
+    refused: HashSet<Refused>,
+    owners: Option<Owners>,
 }
 
 /// What a reload wants, before zones are read.
@@ -79,7 +85,7 @@ pub enum NotLoaded {
 /// Why a reload changed nothing, or not everywhere.
 #[derive(Debug)]
 pub(crate) enum NotReloaded {
-    Refused(Refused),
+    Refused(config::Refused),
     /// New images were sent, and not every core took them in time.
     Cores(String),
     /// What was read made the control plane panic.
@@ -137,14 +143,31 @@ impl Plane {
         let frame = Frame::new(&settings, &[], &layout, hash_key, udp_ports);
         let store = Store::new(u64::from_le_bytes(random()));
         let started = Instant::now();
-        let mut plane = Plane { source, settings, layout, hash_key, udp_ports, folder, store, frame, started };
+        let refused = HashSet::new();
+        let mut plane = Plane {
+            source,
+            settings,
+            layout,
+            hash_key,
+            udp_ports,
+            folder,
+            store,
+            frame,
+            started,
+            refused,
+            owners: None,
+        };
         let wanted = Wanted::of_settings(&plane.settings);
         let faults = plane.begin(wanted);
         if !faults.is_empty() {
             return Err(faults);
         }
         // The catalogs are as they were when this server stopped: so are their members.
+        let owners = plane.folder.is_some().then(|| Owners::open(&plane.settings.server.state));
+        plane.store.set_members(owners.as_ref().map(Owners::members).unwrap_or_default());
+        plane.owners = owners;
         let planned = plane.store.plan_members(&plane.settings);
+        plane.complain(planned.refused);
         let wanted = plane.store.wanted_with(&plane.settings, &planned.members);
         plane.store.set_members(planned.members);
         plane.begin(wanted);
@@ -256,7 +279,10 @@ impl Plane {
         let wanted = Wanted::of_settings(&settings);
         if self.folder.is_none() && wanted.iter().any(Wanted::keeps_state) {
             match Folder::open(&settings.server.state) {
-                Ok(folder) => self.folder = Some(folder),
+                Ok(folder) => {
+                    self.folder = Some(folder);
+                    self.owners = Some(Owners::open(&settings.server.state));
+                }
                 Err(why) => log::error!("zones are served from memory alone: {why}"),
             }
         }
@@ -299,9 +325,7 @@ impl Plane {
     /// Adds and removes members as the catalogs that are here say. Returns the new ones, and the zones that are gone.
     pub(crate) fn settle_members(&mut self) -> (Vec<Name>, Vec<Gone>) {
         let planned = self.store.plan_members(&self.settings);
-        for refused in &planned.refused {
-            log::warn!("{refused}");
-        }
+        self.complain(planned.refused);
         if planned.changes.is_empty() {
             return (Vec::new(), Vec::new());
         }
@@ -319,6 +343,19 @@ impl Plane {
             log::warn!("{unserved} members of catalogs are not served, for no [[template]] is for them");
         }
         (jobs.into_iter().map(|job| job.wanted.apex).collect(), gone)
+    }
+
+    /// Says what catalogs list in vain, where it was not said before, and notes whose it is.
+    fn complain(&mut self, refused: Vec<Refused>) {
+        let news: Vec<&Refused> = refused.iter().filter(|refused| !self.refused.contains(refused)).collect();
+        news.iter().take(REFUSED_SHOWN_MAX).for_each(|refused| log::warn!("{refused}"));
+        if let Some(more @ 1..) = news.len().checked_sub(REFUSED_SHOWN_MAX) {
+            log::warn!("and {more} more members of catalogs belong to others");
+        }
+        self.refused = refused.into_iter().collect();
+        if let Some(owners) = &mut self.owners {
+            owners.note(self.refused.iter());
+        }
     }
 
     /// Makes anew what the images have besides records.

@@ -153,6 +153,9 @@ impl Server {
                     if self.zones.has_news() {
                         self.show();
                     }
+                    if self.zones.files_have_changed() {
+                        self.on_hangup();
+                    }
                 }
                 alive = finished(&mut self.probe) => self.on_probed(alive),
                 _ = self.terminate.recv() => return self.stop("SIGTERM").await,
@@ -166,9 +169,6 @@ impl Server {
                     self.probe_for_watchdog();
                     self.zones.tick();
                     self.show();
-                    if self.zones.files_have_changed() {
-                        self.on_hangup();
-                    }
                 }
             }
         }
@@ -303,5 +303,40 @@ mod tests {
             .unwrap();
         assert_eq!(ended, Ended::CoreFailed("core 1 on CPU 1 has failed: why not".to_owned()));
         assert!(was_ready.load(Ordering::Relaxed));
+    }
+
+    #[test]
+    fn a_watched_file_that_changes_is_served_without_a_signal() {
+        let folder = tempfile::tempdir().unwrap();
+        let zone = |serial: u32| format!("$TTL 60\n@ SOA ns h {serial} 60 60 60 60\n@ NS ns\nns A 192.0.2.1\n");
+        let file = folder.path().join("a.zone");
+        std::fs::write(&file, zone(1)).unwrap();
+        let configuration = folder.path().join("r.toml");
+        let text = "[server]\nwatch = true\n[[zone]]\nname = \"a.test\"\nfile = \"a.zone\"\n";
+        std::fs::write(&configuration, text).unwrap();
+        let source = Source::File(configuration);
+        let settings = source.read().unwrap();
+        let plane = Plane::load(source, settings, &[0, 1]).unwrap();
+        let cores = Arc::new(Fake::default());
+        let serves = |serial: u32| {
+            let swaps = cores.swaps.lock().unwrap();
+            swaps.last().is_some_and(|images| images[0].zones[0].image.as_ref().is_some_and(|z| z.serial() == serial))
+        };
+        let is_served = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::fs::write(&file, zone(2)).unwrap();
+                let end = std::time::Instant::now() + Duration::from_secs(20);
+                while !serves(2) && std::time::Instant::now() < end {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                is_served.store(serves(2), Ordering::Relaxed);
+                *cores.failure.lock().unwrap() = Some("the end".to_owned());
+            });
+            let server: Arc<dyn Cores> = cores.clone();
+            let ended = Process::start().unwrap().run(plane, server, crate::zones::notices().1, None, || ()).unwrap();
+            assert_eq!(ended, Ended::CoreFailed("the end".to_owned()));
+        });
+        assert!(is_served.load(Ordering::Relaxed));
     }
 }

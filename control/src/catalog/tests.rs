@@ -153,7 +153,7 @@ impl Scene {
     fn plan(&self) -> Plan {
         let sources: Vec<Source<'_>> =
             self.catalogs.iter().map(|(name, catalog)| Source { name, catalog: catalog.as_ref() }).collect();
-        plan(&self.members, &sources, |name| self.configured.contains(name))
+        plan(&self.members, &sources, |name| self.configured.contains(name).then_some(Owner::Zone))
     }
 
     /// Carries out the plan. What it changes, and what it refuses.
@@ -216,7 +216,7 @@ fn zones_of_the_configuration_file_are_not_taken_over() {
     let mut scene = Scene::new(&[("a", "1.zones PTR x.test.\n2.zones PTR a.\n"), ("b", "1.zones PTR x.test.\n")]);
     scene.configured.extend([name("x.test"), name("a")]);
     let refused = |catalog: &str, member: &str| {
-        format!("the catalog {catalog} lists {member}, which belongs to the configuration file")
+        format!("the catalog {catalog} lists {member}, which belongs to a [[zone]] of the configuration file")
     };
     let all = vec![refused("a.", "a."), refused("a.", "x.test."), refused("b.", "x.test.")];
     assert_eq!(scene.step(), (none(), all.clone()));
@@ -430,8 +430,8 @@ proptest! {
             let sources: Vec<Source<'_>> =
                 names.iter().zip(&catalogs).map(|(name, catalog)| Source { name, catalog: catalog.as_ref() }).collect();
             let by_hand = name(&format!("m{configured}.test"));
-            let first = plan(&members, &sources, |name| *name == by_hand);
-            let second = plan(&first.members, &sources, |name| *name == by_hand);
+            let first = plan(&members, &sources, |name| (*name == by_hand).then_some(Owner::Route));
+            let second = plan(&first.members, &sources, |name| (*name == by_hand).then_some(Owner::Route));
             prop_assert_eq!(&second.changes, &Vec::new());
             prop_assert_eq!(&second.members, &first.members);
             prop_assert_eq!(&second.refused, &first.refused);
@@ -504,7 +504,7 @@ proptest! {
                 prop_assert_eq!(&now.members[member].groups, &groups);
             }
             if let Some((serial, before)) = before {
-                prop_assert!(is_newer(image.serial(), serial));
+                prop_assert!(newer(image.serial(), serial));
                 prop_assert!(before != now);
                 for (member, entry) in before.members.iter().filter(|(member, _)| now.members.contains_key(member)) {
                     prop_assert_eq!(&entry.label, &now.members[member].label);

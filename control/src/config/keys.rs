@@ -116,9 +116,9 @@ settings! {
         /// The folder for what this server keeps: the copies of zones that name no file, and the differences between
         /// versions of zones. Changes need a restart.
         state: PathBuf = FolderForm, default r#""state""#;
-        /// How often the master files of zones are looked at; one that has changed, and rests, is read as with SIGHUP.
-        /// "0s": never.
-        watch: Duration = span(0, HOUR * 1_000), default r#""0s""#;
+        /// Whether the master files of zones are watched, and what they include: what has changed, and rests, is read as
+        /// with SIGHUP. The kernel tells of changes (inotify); where it cannot, files are looked at every 5 seconds.
+        watch: bool = Flag, default "false";
         later: [];
     }
 
@@ -276,8 +276,9 @@ settings! {
         /// Records of a zone that is transferred from its primaries, in all; a transfer that brings more is broken off.
         transfer: u64 = Octets { min: 1 << 16, max: 1 << 40 }, default r#""1GiB""#;
         /// Response rate limiting for zones that this server is authoritative for, so that it is of no use in attacks
-        /// with forged addresses: each core sends only so many equal responses a second to one network. Clients whose
-        /// address is certain, as over TCP, are not limited.
+        /// with forged addresses: only so many equal responses a second go to one network. The rate is that of the
+        /// whole server: each core has an equal part of it, rounded up. Clients whose address is certain, as over TCP, are
+        /// not limited.
         rrl: Rrl = RrlForm, default "{}";
         later: ["rate"];
     }

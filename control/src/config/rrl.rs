@@ -10,7 +10,7 @@ use super::schema::{Found, Reader};
 /// Response rate limiting.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rrl {
-    /// Equal responses a second from one core to one prefix; 0: there is no limit.
+    /// Equal responses a second to one prefix, from all cores together; 0: there is no limit.
     pub rate: u32,
     /// Of the responses above the rate, one in so many goes out truncated instead of not at all; 0: none does.
     pub slip: u8,
@@ -67,8 +67,8 @@ impl Form for RrlForm {
 
     fn accepts(&self) -> String {
         format!(
-            "a table on one line, as {{ rate = 20, slip = 2 }}: `rate` (equal responses a second from one core, {}; 0, \
-             the default, is no limit), `slip` (of the responses above the rate, one in so many goes out truncated, so \
+            "a table on one line, as {{ rate = 20, slip = 2 }}: `rate` (equal responses a second, {}; 0, the \
+             default, is no limit), `slip` (of the responses above the rate, one in so many goes out truncated, so \
              that a real client asks again over TCP, {}; 0 is none; default 2), `prefix4` and `prefix6` (leading bits \
              of an address that make clients one, {} and {}; default 24 and 56), `exempt` (networks without a limit, {}; \
              default []), `entries` (slots of the table of each core, eight octets each, {}; taken up to a power of \

@@ -188,3 +188,24 @@ fn a_change_is_a_difference_where_the_serial_moves_forward_and_a_break_where_not
     let stuck = next(&same);
     assert_eq!((stuck.image().records(), since(&stuck, 1), since(&stuck, 2)), (4, None, None));
 }
+
+#[test]
+fn a_zone_that_is_not_what_its_digest_says_is_not_loaded() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.zone");
+    let load = |zonemd: &str, kept: Option<&Arc<Served>>| {
+        // The zone of RFC 8976 appendix A.1.
+        let records = "@ 86400 SOA ns1 admin 2018031900 1800 900 604800 86400\n@ 86400 NS ns1\n@ 86400 NS ns2\n\
+                       ns1 3600 A 203.0.113.63\nns2 3600 AAAA 2001:db8::63\n";
+        fs::write(&file, format!("{records}@ 86400 ZONEMD 2018031900 {zonemd}\n")).unwrap();
+        all(&[job(name("example"), ZoneFile::Path(file.clone()), &[], kept.cloned())], 1).remove(0)
+    };
+    let good = "1 1 c68090d90a7aed716bc459f9340e3d7c1370d4d24b7e2fc3a1ddc0b9a87153b9a9713b3c9ae5cc27777f98b8e730044c";
+    let served = load(good, None).unwrap();
+    for kept in [None, Some(&served)] {
+        let faults = load(&good.replace("c680", "c681"), kept).unwrap_err().to_string();
+        assert!(faults.contains("a.zone: the zone is not what its digest says: the SHA-384 digest"), "{faults}");
+    }
+    let unsupported = load(&good.replace("1 1 ", "1 240 "), None);
+    assert!(unsupported.is_ok(), "nobody can verify it: {unsupported:?}");
+}

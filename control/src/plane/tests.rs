@@ -230,3 +230,25 @@ fn pools_are_tried_by_priority() {
     let Some(ringdns_shard::Action::AskUdp { server, .. }) = action else { panic!("{action:?}") };
     assert_eq!(server, "192.0.2.2:53".parse().unwrap());
 }
+
+#[test]
+fn the_rate_of_responses_is_divided_over_the_cores() {
+    let scene = Scene::new();
+    for (rate, each) in [(1, 1), (5, 3), (200, 100)] {
+        scene.write("r.toml", &format!("[limits]\nrrl = {{ rate = {rate} }}\n{CONFIGURATION}"));
+        let settings = scene.plane.source().read().unwrap();
+        let plane = Plane::load(scene.plane.source().clone(), settings, &[0, 1]).unwrap();
+        let rates: Vec<u32> = plane.images().iter().map(|images| images.rrl.as_ref().unwrap().rate).collect();
+        assert_eq!(rates, [each, each]);
+    }
+}
+
+#[test]
+fn a_zone_with_a_wrong_digest_leaves_what_was_served() {
+    let mut scene = Scene::new();
+    let digest = "00".repeat(48);
+    scene.write("a.zone", &format!("{}@ ZONEMD 2 1 1 {digest}\n", zone(2)));
+    let reloaded = scene.reload().unwrap();
+    assert_eq!((reloaded.faults.len(), scene.serials()), (1, vec![1, 1]));
+    assert!(reloaded.faults[0].lines[0].contains("not what its digest says"), "{:?}", reloaded.faults);
+}

@@ -57,6 +57,12 @@ pub(crate) fn journal_path(state: &Path, apex: &Name) -> PathBuf {
     zone_path(state, apex, ".journal")
 }
 
+/// Where the differences are kept that lead to the present state of a master file. Those of a copy of the same name are
+/// others: a zone may be the one, then the other, and neither may be taken for what led to the other.
+pub(crate) fn changes_path(state: &Path, apex: &Name) -> PathBuf {
+    zone_path(state, apex, ".changes")
+}
+
 fn zone_path(state: &Path, apex: &Name, ending: &str) -> PathBuf {
     let mut path = state.join("zones");
     let mut rest = &*file_name(apex);

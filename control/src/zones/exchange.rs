@@ -13,15 +13,15 @@ use ringdns_shard::tsig::Key;
 use ringdns_shard::wire::name::{HashKey, Name};
 use ringdns_shard::wire::serial::newer;
 use ringdns_shard::zone::difference::Difference;
-use ringdns_shard::zone::{Image, digest};
+use ringdns_shard::zone::update::Mismatch;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::slots::Share;
 use super::succession::Scene;
 use super::workers::Workers;
-use crate::load::Served;
+use crate::load::{self, Served};
 use crate::plane::{random, unix_seconds};
 
 /// How long an answer over UDP may take, try by try.
@@ -30,6 +30,8 @@ const UDP_TRIES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// From one message to the next.
 const MESSAGE_MAX: Duration = Duration::from_secs(10);
+/// How fast a transfer must come, so that nobody holds a slot by sending an octet now and then.
+pub(super) const PACE: Pace = Pace { octets_min: 10 << 10, window: Duration::from_secs(60) };
 /// A whole transfer.
 const TRANSFER_MAX: Duration = Duration::from_secs(3_600);
 /// A message up to so many octets is taken at once; a longer one where nobody waits.
@@ -49,8 +51,19 @@ pub(crate) struct Ask {
     pub(crate) octets_max: u64,
     pub(crate) workers: Workers,
     /// Bound how many ask for serials, and for zones, at once.
-    pub(crate) refreshes: Arc<Semaphore>,
-    pub(crate) transfers: Arc<Semaphore>,
+    pub(super) refreshes: Share,
+    pub(super) transfers: Share,
+    /// How fast what is transferred must come.
+    pub(super) pace: Pace,
+}
+
+/// How fast octets must come.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    /// Octets that must come …
+    pub(super) octets_min: u64,
+    /// … in each so much time that is spent waiting for them. What is done with them here does not count.
+    pub(super) window: Duration,
 }
 
 /// What came of asking.
@@ -82,6 +95,8 @@ enum Failure {
     Unfit(String),
     /// It is larger than it may be.
     TooLarge(u64),
+    /// It sends less than it must.
+    Slow(Pace),
     /// It has an older serial than we have.
     Behind { theirs: u32, ours: u32 },
 }
@@ -96,6 +111,10 @@ impl fmt::Display for Failure {
                     f,
                     "the transfer has more than {octets_max} octets; raise `transfer` in [limits] where that is right"
                 )
+            }
+            Failure::Slow(pace) => {
+                let (octets, seconds) = (pace.octets_min, pace.window.as_secs());
+                write!(f, "it sends less than {octets} octets in {seconds} seconds, and the transfer is broken off")
             }
             Failure::Behind { theirs, ours } => {
                 write!(f, "its serial {theirs} is older than {ours}, which is served here")
@@ -124,9 +143,9 @@ impl Failure {
 pub(crate) async fn refresh(ask: Ask) -> Outcome {
     let ours = ask.scene.before.as_ref().map(|before| before.image().serial());
     if let Some(ours) = ours {
-        let permit = ask.refreshes.acquire().await;
+        let slot = ask.refreshes.take().await;
         let theirs = ask.serial().await;
-        drop(permit);
+        drop(slot);
         match theirs {
             Ok(theirs) if newer(theirs, ours) => {}
             Ok(theirs) if theirs == ours => return ask.current(),
@@ -134,7 +153,7 @@ pub(crate) async fn refresh(ask: Ask) -> Outcome {
             Err(failure) => return failed(&failure, false),
         }
     }
-    let _permit = ask.transfers.acquire().await;
+    let _slot = ask.transfers.take().await;
     match timeout(TRANSFER_MAX, ask.transfer()).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(failure)) => failed(&failure, true),
@@ -169,7 +188,7 @@ impl Ask {
         let mut stream = self.connect().await?;
         send(&mut stream, &request).await?;
         let mut message = Vec::new();
-        receive(&mut stream, &mut message).await?;
+        Messages::new(stream, self.pace).next(&mut message).await?;
         query.take(unix_seconds(), &mut message).map_err(Failure::Fault)
     }
 
@@ -221,9 +240,9 @@ impl Ask {
         let (mut incoming, request) = Incoming::begin(&ask, bounds, self.hash_key, unix_seconds());
         let mut stream = self.connect().await?;
         send(&mut stream, &request).await?;
-        let mut message = Vec::new();
+        let (mut messages, mut message) = (Messages::new(stream, self.pace), Vec::new());
         loop {
-            receive(&mut stream, &mut message).await?;
+            messages.next(&mut message).await?;
             let progress;
             (incoming, message, progress) = self.take(incoming, message).await?;
             match progress {
@@ -261,7 +280,7 @@ impl Ask {
             Received::Whole { builder, .. } => {
                 let whole = move || {
                     let image = builder.finish().map_err(|faults| format!("the zone is faulty: {}", faults[0].1))?;
-                    verified(&image)?;
+                    load::verify(&image)?;
                     Ok((scene.succeed(image), false))
                 };
                 self.workers.run(whole).await
@@ -296,14 +315,23 @@ fn followed(scene: &Scene, differences: Vec<Difference>) -> Result<(Arc<Served>,
         // One walk over the zone for all of them.
         many => Difference::merge(many).and_then(|merged| before.image().apply(&merged)),
     };
+    if let Err(Mismatch::There(_)) = image {
+        return followed_loosely(scene, before, &differences);
+    }
     let image = image.map_err(|mismatch| mismatch.to_string())?;
-    verified(&image)?;
+    load::verify(&image)?;
     Ok((scene.succeed_by(image, differences.into_iter().map(Arc::new).collect()), true))
 }
 
-/// Refuses a zone that is not what its digest was taken of (RFC 8976 §4).
-fn verified(image: &Image) -> Result<(), String> {
-    digest::verify(image).map(drop).map_err(|wrong| format!("the zone is not what its digest says: {}", wrong.0))
+/// The same where differences add what is there already. What is kept, and told to others, is what has really changed.
+fn followed_loosely(scene: &Scene, before: &Served, differences: &[Difference]) -> Result<(Arc<Served>, bool), String> {
+    let (first, others) = differences.split_first().ok_or("a transfer brings a difference")?;
+    let mut image = before.image().apply_loosely(first).map_err(|mismatch| mismatch.to_string())?;
+    for difference in others {
+        image = image.apply_loosely(difference).map_err(|mismatch| mismatch.to_string())?;
+    }
+    load::verify(&image)?;
+    Ok((scene.succeed(image), true))
 }
 
 /// A socket that hears `peer` alone.
@@ -323,20 +351,110 @@ async fn send(stream: &mut (impl AsyncWrite + Unpin), message: &[u8]) -> Result<
     written.map_err(|error| Failure::io("it does not read the request", &error))
 }
 
-/// Reads the next message into `message`.
-async fn receive(stream: &mut (impl AsyncRead + Unpin), message: &mut Vec<u8>) -> Result<(), Failure> {
-    let read = async {
-        let octets = usize::from(stream.read_u16().await?);
+/// The messages that come over a connection.
+struct Messages<S> {
+    stream: S,
+    pace: Pace,
+    /// What is left of the window, and what has come in it.
+    left: Duration,
+    octets: u64,
+}
+
+impl<S: AsyncRead + Unpin> Messages<S> {
+    fn new(stream: S, pace: Pace) -> Messages<S> {
+        Messages { stream, pace, left: pace.window, octets: 0 }
+    }
+
+    /// Reads the next message into `message`.
+    async fn next(&mut self, message: &mut Vec<u8>) -> Result<(), Failure> {
+        let end = Instant::now() + MESSAGE_MAX;
+        let mut length = [0; 2];
+        self.fill(&mut length, end).await?;
         message.clear();
-        message.resize(octets, 0);
-        stream.read_exact(message).await
-    };
-    match timeout(MESSAGE_MAX, read).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            Err(Failure::Fault(Fault::Order("the connection ends before it does")))
+        message.resize(usize::from(u16::from_be_bytes(length)), 0);
+        self.fill(message, end).await
+    }
+
+    async fn fill(&mut self, mut rest: &mut [u8], end: Instant) -> Result<(), Failure> {
+        while !rest.is_empty() {
+            let begin = Instant::now();
+            let read = timeout_at(end.min(begin + self.left), self.stream.read(rest)).await;
+            let octets = match read {
+                Ok(Ok(0)) => return Err(Failure::Fault(Fault::Order("the connection ends before it does"))),
+                Ok(Ok(octets)) => octets,
+                Ok(Err(error)) => return Err(Failure::io("the connection breaks", &error)),
+                Err(_) if Instant::now() >= end => return Err(Failure::late("no message comes", MESSAGE_MAX)),
+                Err(_) => 0,
+            };
+            rest = &mut rest[octets..];
+            self.spend(begin.elapsed(), octets as u64)?;
         }
-        Ok(Err(error)) => Err(Failure::io("the connection breaks", &error)),
-        Err(_) => Err(Failure::late("no message comes", MESSAGE_MAX)),
+        Ok(())
+    }
+
+    /// So long has been waited, and so much has come.
+    fn spend(&mut self, waited: Duration, octets: u64) -> Result<(), Failure> {
+        self.octets += octets;
+        self.left = self.left.saturating_sub(waited);
+        if self.left.is_zero() {
+            if self.octets < self.pace.octets_min {
+                return Err(Failure::Slow(self.pace));
+            }
+            (self.left, self.octets) = (self.pace.window, 0);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sends `octets` octets `times` times, with a rest after each, to one who expects `octets_min` in a tenth of a
+    /// second; how receiving ends.
+    fn received(times: usize, octets: usize, rest: Duration, octets_min: u64) -> Result<(), Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let (mut theirs, ours) = tokio::io::duplex(1 << 16);
+            let send = async {
+                let all = times * octets;
+                let framed = [&((all - 2) as u16).to_be_bytes()[..], &vec![0; all - 2]].concat();
+                for part in framed.chunks(octets) {
+                    if theirs.write_all(part).await.is_err() {
+                        return;
+                    }
+                    tokio::time::sleep(rest).await;
+                }
+            };
+            let pace = Pace { octets_min, window: Duration::from_millis(100) };
+            let (mut messages, mut message) = (Messages::new(ours, pace), Vec::new());
+            let receive = async move { messages.next(&mut message).await };
+            tokio::join!(send, receive).1
+        })
+    }
+
+    #[test]
+    fn one_who_sends_octet_by_octet_is_cut() {
+        let begin = Instant::now();
+        let slow = received(10_000, 1, Duration::from_millis(5), 1_000);
+        assert!(matches!(slow, Err(Failure::Slow(_))), "{slow:?}");
+        assert!(begin.elapsed() < Duration::from_secs(5));
+        // As much in all, by and by.
+        assert!(received(20, 1_000, Duration::from_millis(20), 1_000).is_ok());
+        // At once, however little it is.
+        assert!(received(2, 10, Duration::ZERO, 1_000).is_ok());
+    }
+
+    #[test]
+    fn time_that_is_not_spent_waiting_does_not_count() {
+        let pace = Pace { octets_min: 100, window: Duration::from_secs(60) };
+        let mut messages = Messages::new(tokio::io::empty(), pace);
+        for _ in 0..3 {
+            assert!(messages.spend(Duration::from_secs(59), 0).is_ok());
+            assert!(messages.spend(Duration::from_secs(1), 100).is_ok());
+        }
+        assert!(messages.spend(Duration::from_secs(59), 99).is_ok());
+        let why = messages.spend(Duration::from_secs(1), 0).unwrap_err().to_string();
+        assert_eq!(why, "it sends less than 100 octets in 60 seconds, and the transfer is broken off");
     }
 }

@@ -44,21 +44,26 @@ pub(crate) struct Keeping {
     writes: bool,
     /// What is on disk does not lead to what is served: the next version is written as a whole.
     is_behind: bool,
+    /// The serials of the versions that are on disk, so that none of them is taken for another.
+    serials: HashSet<u32>,
 }
 
 impl Keeping {
     /// That of a zone in the state folder `state`; it is written where `writes`.
     pub(crate) fn new(wanted: &Wanted, state: &Path, writes: bool) -> Keeping {
-        let path = disk::journal_path(state, &wanted.apex);
+        let path = match wanted.copy() {
+            Some(_) => disk::journal_path(state, &wanted.apex),
+            None => disk::changes_path(state, &wanted.apex),
+        };
         let journal = wanted.keeps_state().then(|| JournalFile::new(path, &wanted.apex));
         let copy = wanted.copy().map(Path::to_owned);
-        Keeping { apex: wanted.apex.clone(), copy, journal, writes, is_behind: false }
+        Keeping { apex: wanted.apex.clone(), copy, journal, writes, is_behind: false, serials: HashSet::new() }
     }
 
     /// That of a zone of which nothing is kept.
     #[cfg(test)]
     pub(crate) fn in_memory(wanted: &Wanted) -> Keeping {
-        Keeping { apex: wanted.apex.clone(), copy: None, journal: None, writes: false, is_behind: false }
+        Keeping { copy: None, journal: None, ..Keeping::new(wanted, Path::new(""), false) }
     }
 
     /// The zone as it was served last, how it came to be so, and how long ago it was known to be fresh; `None` where there
@@ -76,6 +81,7 @@ impl Keeping {
             Err(why) => return self.unreadable(&why),
         };
         let differences = self.differences();
+        self.serials = serials(&differences).chain([image.serial()]).collect();
         match replay(image, differences) {
             Replayed::Whole(image, journal) => Some((image, journal, age)),
             Replayed::Cut(image, why) => {
@@ -137,13 +143,24 @@ impl Keeping {
             return;
         }
         let Some(file) = &mut self.journal else { return };
+        if self.copy.is_some() && !differences.iter().all(|step| self.serials.insert(step.to_serial())) {
+            // Serials have gone round the circle, as when they are set back (RFC 1982 §3.1). The copy of another version
+            // must not be taken for this one after a crash: rather there is none.
+            self.discard();
+            return self.replace(image, journal);
+        }
         let bound = (image.octets() as u64).max(JOURNAL_OCTETS_MIN);
         if self.is_behind || file.octets() > bound {
             return self.replace(image, journal);
         }
         let entries = encoded(differences);
         match file.append(entries.iter().map(|entry| &**entry)) {
-            Ok(()) => self.touch(),
+            Ok(()) => {
+                self.touch();
+                if self.is_behind {
+                    self.replace(image, journal);
+                }
+            }
             Err(error) => self.unwritten(&error),
         }
     }
@@ -168,16 +185,20 @@ impl Keeping {
             }
         })();
         match written {
-            Ok(()) => self.is_behind = false,
+            Ok(()) => {
+                self.is_behind = false;
+                self.serials = serials(journal.differences()).chain([image.serial()]).collect();
+            }
             Err(error) => self.unwritten(&error),
         }
     }
 
-    /// The zone is known to be fresh.
-    pub(crate) fn touch(&self) {
+    /// The zone is known to be fresh. Where somebody has removed the copy, the next version is written as a whole.
+    pub(crate) fn touch(&mut self) {
         let Some(copy) = self.copy.as_deref().filter(|_| self.writes) else { return };
         let touched = File::options().write(true).open(copy).and_then(|file| file.set_modified(SystemTime::now()));
         if let Err(error) = touched {
+            self.is_behind |= error.kind() == io::ErrorKind::NotFound;
             log::warn!("{}: that the zone is fresh cannot be noted: {error}", copy.display());
         }
     }
@@ -193,14 +214,19 @@ impl Keeping {
 
     /// The zone is no more: nothing of it stays on disk.
     pub(crate) fn forget(&mut self) {
+        self.discard();
+        // A transfer that is still under way must not bring it back.
+        self.writes = false;
+    }
+
+    /// Removes what is on disk.
+    fn discard(&mut self) {
         self.break_off();
         if let Some(copy) = self.copy.as_deref().filter(|_| self.writes)
             && let Err(error) = disk::remove(copy)
         {
             log::warn!("{} cannot be removed: {error}", copy.display());
         }
-        // A transfer that is still under way must not bring it back.
-        self.writes = false;
     }
 
     fn unwritten(&mut self, error: &io::Error) {
@@ -220,6 +246,11 @@ fn decoded(contents: &Contents) -> Vec<Arc<Difference>> {
         differences.push(Arc::new(difference));
     }
     differences
+}
+
+/// The serials that differences lead from.
+fn serials(differences: &[Arc<Difference>]) -> impl Iterator<Item = u32> {
+    differences.iter().map(|step| step.from_serial())
 }
 
 /// Whether differences lead to `image`, as far as can be told without what they lead from: what they add is there, and
@@ -350,7 +381,8 @@ mod tests {
         }
 
         fn journal_path(&self) -> PathBuf {
-            disk::journal_path(self.folder.path(), &self.wanted.apex)
+            let of_source = if self.wanted.copy().is_some() { disk::journal_path } else { disk::changes_path };
+            of_source(self.folder.path(), &self.wanted.apex)
         }
 
         /// Serial and journal's beginning, as a process that starts would find them.
@@ -389,6 +421,64 @@ mod tests {
         assert_eq!(scene.found(), Some((1, None)));
         drop(keep_up_to(&scene, 4));
         assert_eq!(scene.found(), Some((4, Some(1))));
+    }
+
+    #[test]
+    fn serials_that_go_round_the_circle_do_not_mix_versions() {
+        let scene = scene(true);
+        let mut keeping = keep_up_to(&scene, 2);
+        // Back to the copy's serial, with other records.
+        let rounds = [(2, 0x8000_0000), (0x8000_0000, u32::MAX), (u32::MAX, 1), (1, 3)];
+        let of = |serial: u32, first: bool| version_with(serial, if first { serial } else { 200 + serial % 50 });
+        let mut journal = journal(1..=2);
+        let mut before = of(2, true);
+        for (from, to) in rounds {
+            assert_eq!(before.serial(), from);
+            let image = of(to, false);
+            let difference = Arc::new(Difference::between(&before, &image).unwrap());
+            journal.push(Arc::clone(&difference));
+            keeping.append(&image, &[difference], &journal);
+            let (found, found_journal, _) = scene.keeping(false).load(key()).unwrap();
+            assert!(found.serial() == to && found.each_record().eq(image.each_record()), "{to}");
+            assert_eq!(found_journal.differences(), journal.differences());
+            before = image;
+        }
+        assert_eq!(journal.first_serial(), Some(2), "what led to the first version 1 and from it is gone");
+    }
+
+    #[test]
+    fn a_copy_that_somebody_removes_is_written_anew() {
+        let scene = scene(true);
+        let mut keeping = keep_up_to(&scene, 3);
+        fs::remove_file(scene.folder.path().join("a.copy")).unwrap();
+        keeping.append(&version(4), &[step(3, 4)], &journal(1..=4));
+        assert_eq!(scene.found(), Some((4, Some(1))));
+        fs::remove_file(scene.folder.path().join("a.copy")).unwrap();
+        keeping.touch();
+        keeping.append(&version(5), &[step(4, 5)], &journal(1..=5));
+        assert_eq!(scene.found(), Some((5, Some(1))));
+    }
+
+    #[test]
+    fn a_damaged_copy_is_not_taken_for_the_zone() {
+        let scene = scene(true);
+        drop(keep_up_to(&scene, 1));
+        let copy = scene.folder.path().join("a.copy");
+        let octets = fs::read(&copy).unwrap();
+        for cut in 11..octets.len() {
+            fs::write(&copy, &octets[..cut]).unwrap();
+            assert_eq!(scene.found(), None, "cut to {cut} of {}", octets.len());
+        }
+        for at in 11..octets.len() {
+            let mut damaged = octets.clone();
+            damaged[at] ^= 1;
+            fs::write(&copy, damaged).unwrap();
+            assert_eq!(scene.found(), None, "octet {at}");
+        }
+        // One that somebody else wrote has no checksum.
+        let text = octets.split(|octet| *octet == b'\n').skip(1).collect::<Vec<_>>().join(&b'\n');
+        fs::write(&copy, text).unwrap();
+        assert_eq!(scene.found(), Some((1, None)));
     }
 
     #[test]
@@ -487,7 +577,7 @@ mod tests {
     #[test]
     fn the_age_of_a_copy_is_that_of_its_last_success() {
         let scene = scene(true);
-        let keeping = keep_up_to(&scene, 1);
+        let mut keeping = keep_up_to(&scene, 1);
         let copy = scene.folder.path().join("a.copy");
         let set = |time| File::options().write(true).open(&copy).unwrap().set_modified(time).unwrap();
         let age = || scene.keeping(false).load(key()).unwrap().2;

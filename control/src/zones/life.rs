@@ -4,26 +4,29 @@
 //! [`Life::reload`] and ends with a [`Report`].
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use ringdns_shard::Time;
 use ringdns_shard::wire::name::Name;
 use ringdns_shard::zone::check;
-use tokio::sync::Semaphore;
+use tokio::sync::mpsc;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::sleep_until;
 
+use self::files::Look;
 use super::complaints::Complaints;
-use super::exchange::{self, Ask, Outcome};
+use super::exchange::{self, Ask, Outcome, PACE, Pace};
 use super::notices::{Notices, Notified};
 use super::notify;
 use super::secondary::{Due, Intervals};
+use super::slots::Slots;
 use super::store::Gone;
 use super::succession::Scene;
 use super::telling::{Notice, Telling};
 use super::wanted::Source;
-use super::watch::{State, Watch};
+use super::watch::Watch;
+use super::watcher::Watcher;
 use super::workers::Workers;
 use crate::config::{Peer, Refused, Settings};
 use crate::cores::Cores;
@@ -36,8 +39,12 @@ const SWAP_LIMIT: Duration = Duration::from_secs(10);
 const SWAP_EVERY: Duration = Duration::from_millis(20);
 /// Primaries that are asked for their serial at once.
 const REFRESHES_MAX: usize = 64;
+/// … at one address, so that one that is silent holds up no others.
+const REFRESHES_EACH_MAX: usize = 32;
 /// Zones that are transferred at once.
 const TRANSFERS_MAX: usize = 16;
+/// … from one address, so that one that is slow holds up no others.
+const TRANSFERS_EACH_MAX: usize = 8;
 /// Threads that prepare zones.
 const WORKERS: usize = 2;
 /// Threads that look zones over for mistakes of their authors: nothing waits for them.
@@ -89,7 +96,7 @@ pub(crate) enum Done {
     /// A server has been told.
     Told(Notice, Result<(), String>),
     /// Master files have been looked at: what is other than it is served.
-    Looked(Option<HashMap<Name, State>>),
+    Looked(Option<Look>),
     /// A catalog has been made, or was as it should be.
     Made { apex: Name, birth: u64, made: Option<Result<Option<Arc<Served>>, String>> },
 }
@@ -103,6 +110,10 @@ pub(crate) enum Happening {
     Due,
     /// It is time to give the cores what has changed.
     SwapDue,
+    /// Something has happened to master files.
+    Stirred,
+    /// It is time to look at them.
+    LookDue,
 }
 
 /// Images on their way to the cores.
@@ -132,16 +143,20 @@ pub(crate) struct Life {
     planned: HashMap<Name, Time>,
     notices: Notices,
     telling: Telling,
-    refreshes: Arc<Semaphore>,
-    transfers: Arc<Semaphore>,
+    refreshes: Slots,
+    transfers: Slots,
+    /// How fast transfers must be.
+    pace: Pace,
     swap: Swap,
     figures: Figures,
     /// The cores have something else than when this was asked for last.
     has_news: bool,
     complaints: Complaints,
     watch: Watch,
-    /// When master files are looked at next; `None` while they are being looked at.
-    look_at: Option<Instant>,
+    watcher: Arc<Mutex<Watcher>>,
+    stirs: mpsc::Receiver<()>,
+    /// Why the kernel does not tell of all changes, as it was logged.
+    blind: Option<String>,
     files_have_changed: bool,
     /// Catalogs that are being made, and those of them that have changed since.
     making: HashSet<Name>,
@@ -151,6 +166,7 @@ pub(crate) struct Life {
 impl Life {
     /// Goes on with what `plane` has loaded and `cores` serve. Must be called within the runtime.
     pub(crate) fn new(plane: Plane, cores: Arc<dyn Cores>, notices: Notices) -> std::io::Result<Life> {
+        let (sender, stirs) = mpsc::channel(1);
         let mut life = Life {
             plane,
             cores,
@@ -161,18 +177,22 @@ impl Life {
             planned: HashMap::new(),
             notices,
             telling: Telling::default(),
-            refreshes: Arc::new(Semaphore::new(REFRESHES_MAX)),
-            transfers: Arc::new(Semaphore::new(TRANSFERS_MAX)),
+            refreshes: Slots::new(REFRESHES_MAX, REFRESHES_EACH_MAX),
+            transfers: Slots::new(TRANSFERS_MAX, TRANSFERS_EACH_MAX),
+            pace: PACE,
             swap: Swap::default(),
             figures: Figures::default(),
             has_news: false,
             complaints: Complaints::default(),
             watch: Watch::default(),
-            look_at: Some(Instant::now()),
+            watcher: Arc::new(Mutex::new(Watcher::new(sender))),
+            stirs,
+            blind: None,
             files_have_changed: false,
             making: HashSet::new(),
             make_again: HashSet::new(),
         };
+        life.watch_anew();
         life.plan_all();
         // What changed while this process did not run is unknown to those who are to be told.
         let names: Vec<Name> = life.plane.zones().map(|zone| zone.name().clone()).collect();
@@ -200,6 +220,7 @@ impl Life {
     pub(crate) async fn happening(&mut self) -> Happening {
         let timer = self.timers.first().map(|(time, _)| self.plane.instant(*time));
         let swap = (self.swap.is_due && !self.swap.is_out).then(|| self.swap.not_before.unwrap_or_else(Instant::now));
+        let look = self.watch.next();
         loop {
             tokio::select! {
                 Some(done) = self.tasks.join_next() => match done {
@@ -209,6 +230,8 @@ impl Life {
                 notified = self.notices.next() => return Happening::Notified(notified),
                 () = until(timer) => return Happening::Due,
                 () = until(swap) => return Happening::SwapDue,
+                Some(()) = self.stirs.recv() => return Happening::Stirred,
+                () = until(look) => return Happening::LookDue,
             }
         }
     }
@@ -219,13 +242,15 @@ impl Life {
             Happening::Notified(notified) => self.on_notified(&notified),
             Happening::Due => self.on_due(),
             Happening::SwapDue => self.send_swap(),
+            Happening::Stirred => self.on_stirred(),
+            Happening::LookDue => self.look(),
             Happening::Done(Done::Configured(read)) => return self.on_configured(read),
             Happening::Done(Done::Loaded(anew)) => return self.on_loaded(anew),
             Happening::Done(Done::Swapped(result)) => return self.on_swapped(result),
             Happening::Done(Done::Asked { apex, birth, peer, outcome }) => {
                 self.on_asked(&apex, birth, &peer, outcome);
             }
-            Happening::Done(Done::Looked(changed)) => self.on_looked(changed),
+            Happening::Done(Done::Looked(look)) => self.on_looked(look),
             Happening::Done(Done::Told(notice, result)) => self.on_told(&notice, result),
             Happening::Done(Done::Made { apex, birth, made }) => self.on_made(&apex, birth, made),
         }
@@ -239,12 +264,7 @@ impl Life {
 
     /// Looks after what nothing else calls for, once a second or so.
     pub(crate) fn tick(&mut self) {
-        let now = Instant::now();
-        self.complaints.sum_up(now);
-        let every = *self.plane.settings().server.watch;
-        if !every.is_zero() && self.look_at.is_some_and(|at| at <= now) {
-            self.look();
-        }
+        self.complaints.sum_up(Instant::now());
         let free = self.plane.store.graveyard.free();
         if !free.is_empty() {
             self.workers.leave(move || drop(free));
@@ -257,29 +277,6 @@ impl Life {
     pub(crate) fn reload(&mut self) {
         let (source, workers) = (self.plane.source().clone(), self.workers.clone());
         self.tasks.spawn(async move { Done::Configured(workers.run(move || source.read().map(Box::new)).await) });
-    }
-
-    /// Whether master files have changed since this was asked for last, and rest: a reload will read them.
-    pub(crate) fn files_have_changed(&mut self) -> bool {
-        std::mem::take(&mut self.files_have_changed)
-    }
-
-    /// Has the master files of all zones looked at.
-    fn look(&mut self) {
-        self.look_at = None;
-        let served: Vec<Arc<Served>> =
-            self.plane.store.zones().iter().filter_map(|zone| zone.served().cloned()).collect();
-        let critics = self.critics.clone();
-        let look = move || {
-            let changed = served.iter().filter_map(|served| Some((served.name().clone(), served.changed_files()?)));
-            changed.collect()
-        };
-        self.tasks.spawn(async move { Done::Looked(critics.run(look).await) });
-    }
-
-    fn on_looked(&mut self, changed: Option<HashMap<Name, State>>) {
-        self.look_at = Some(Instant::now() + *self.plane.settings().server.watch);
-        self.files_have_changed |= changed.is_some_and(|changed| self.watch.looked(changed));
     }
 
     fn on_configured(&mut self, read: Option<Result<Box<Settings>, Refused>>) -> Option<Report> {
@@ -303,6 +300,7 @@ impl Life {
         self.settle();
         self.plan_all();
         self.make();
+        self.watch_anew();
         self.swap.is_due = true;
         None
     }
@@ -416,8 +414,9 @@ impl Life {
             hash_key: self.plane.hash_key(),
             octets_max: *self.plane.settings().limits.transfer,
             workers: self.workers.clone(),
-            refreshes: Arc::clone(&self.refreshes),
-            transfers: Arc::clone(&self.transfers),
+            refreshes: self.refreshes.of(peer.address.ip()),
+            transfers: self.transfers.of(peer.address.ip()),
+            pace: self.pace,
         };
         let (apex, birth) = (apex.clone(), zone.birth());
         self.tasks.spawn(async move {
@@ -625,6 +624,7 @@ async fn until(when: Option<Instant>) {
     }
 }
 
+mod files;
 #[cfg(test)]
 mod primary;
 #[cfg(test)]

@@ -12,11 +12,13 @@
 //! | `life` | the order of events: timers, transfers, swaps, reloads, notices |
 //! | `secondary` | when primaries are asked, when a zone expires: pure |
 //! | `exchange` | the questions and transfers themselves |
+//! | `slots` | how many of them there are at once |
 //! | `telling`, `notify` | who is still to be told of a change: pure; the telling itself |
 //! | `succession` | one version after another; catalogs made here |
 //! | `keeping`, `journal_file`, `text`, `disk` | what is on disk |
+//! | `owners` | whose a member is that several catalogs list |
 //! | `graveyard` | what may still be read by a core |
-//! | `watch` | master files that change by themselves: pure |
+//! | `watch`, `watcher` | master files that change by themselves: pure; what the kernel tells of them |
 //! | `complaints` | how much trouble is told: pure |
 //! | `workers` | threads at the lowest priority |
 
@@ -29,13 +31,16 @@ mod keeping;
 mod life;
 mod notices;
 mod notify;
+mod owners;
 mod secondary;
+mod slots;
 mod store;
 mod succession;
 mod telling;
 mod text;
 mod wanted;
 mod watch;
+mod watcher;
 mod workers;
 
 pub use notices::{Notices, Notifier, notices};
@@ -43,7 +48,9 @@ pub use notices::{Notices, Notifier, notices};
 pub(crate) use disk::Folder;
 pub(crate) use keeping::{Keeping, journal_for};
 pub(crate) use life::{Figures, Life, Report};
+pub(crate) use owners::Owners;
 pub(crate) use store::{Gone, Place, Store, Zone, begins_anew};
 pub(crate) use succession::{Making, Scene};
+pub(crate) use text::is_whole;
 pub(crate) use wanted::{Source, Wanted};
 pub(crate) use workers::stand_back;

@@ -49,15 +49,16 @@ async fn once(notice: &Notice, key: Option<&Arc<Key>>, served: &Served, limit: D
     let mut why = match ask(notice, &request).await {
         Ok(socket) => {
             let mut buffer = vec![0; 4_096];
+            let mut heard = "it does not answer".to_owned();
             loop {
                 match timeout_at(deadline, socket.recv(&mut buffer)).await {
-                    Err(_) => return Err(Told { is_final: false, why: "it does not answer".to_owned() }),
+                    Err(_) => return Err(Told { is_final: false, why: heard }),
                     Ok(Err(error)) => break error.to_string(),
                     Ok(Ok(octets)) => match sent.take(unix_seconds(), &mut buffer[..octets].to_vec()) {
                         Ok(()) => return Ok(()),
                         Err(fault @ Fault::Refused(_)) => return Err(Told { is_final: true, why: fault.to_string() }),
                         // It may be a forgery: the true answer may yet come.
-                        Err(_) => {}
+                        Err(fault) => heard = fault.to_string(),
                     },
                 }
             }

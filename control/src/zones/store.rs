@@ -14,7 +14,7 @@ use super::graveyard::{Graveyard, Retired};
 use super::keeping::Keeping;
 use super::secondary::{Intervals, Random, Secondary};
 use super::wanted::{Source, Wanted};
-use crate::catalog::{self, Members, Plan, Step};
+use crate::catalog::{self, Members, Owner, Plan, Step};
 use crate::config::Settings;
 use crate::load::{Job, Loaded, Served};
 
@@ -282,8 +282,11 @@ impl Store {
             .iter()
             .map(|(zone, catalog)| catalog::Source { name: &zone.wanted.apex, catalog: catalog.as_ref() })
             .collect();
-        let configured: HashSet<&Name> = settings.zone.iter().map(|zone| &*zone.name).collect();
-        catalog::plan(&self.members, &sources, |name| configured.contains(name))
+        // Of two, the zone is named, as elsewhere.
+        let routes = settings.route.iter().map(|route| (&*route.suffix, Owner::Route));
+        let zones = settings.zone.iter().map(|zone| (&*zone.name, Owner::Zone));
+        let configured: HashMap<&Name, Owner> = routes.chain(zones).collect();
+        catalog::plan(&self.members, &sources, |name| configured.get(name).cloned())
     }
 
     /// What is wanted with these members: the zones of the configuration as they are, and theirs.

@@ -1,5 +1,6 @@
 //! A zone as a master file that every server reads (RFC 1035 §5, RFC 3597 §5): a record a line, all owners absolute.
-//! Types with a simple form are written in it, all others as octets, which is right for known types too.
+//! Types with a simple form are written in it, all others as octets, which is right for known types too. A comment at the
+//! end has the checksum of what stands before it, so that damage to the file is noticed: a part of a zone is a zone, too.
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Write};
@@ -12,18 +13,44 @@ use ringdns_shard::zone::image::Record;
 /// Lines are collected up to so many octets.
 const CHUNK_OCTETS: usize = 1 << 16;
 
+/// How the first line begins.
+const FIRST: &str = "; The zone ";
+/// How the last line begins; behind it stand eight hexadecimal digits and the end of the line.
+const LAST: &str = "; CRC-32 ";
+/// Octets of the last line.
+const LAST_OCTETS: usize = LAST.len() + 9;
+
 /// Writes the whole zone.
 pub(crate) fn write(image: &Image, out: &mut dyn Write) -> io::Result<()> {
+    let mut hasher = crc32fast::Hasher::new();
     let mut text =
-        format!("; The zone {} as it was transferred. Kept by ringdns, which writes over changes.\n", image.apex());
+        format!("{FIRST}{} as it was transferred. Kept by ringdns, which writes over changes.\n", image.apex());
     for record in image.each_record() {
         line(&record, &mut text).expect("a string takes every write");
         if text.len() >= CHUNK_OCTETS {
+            hasher.update(text.as_bytes());
             out.write_all(text.as_bytes())?;
             text.clear();
         }
     }
-    out.write_all(text.as_bytes())
+    hasher.update(text.as_bytes());
+    out.write_all(text.as_bytes())?;
+    writeln!(out, "{}", last_line(hasher))
+}
+
+fn last_line(hasher: crc32fast::Hasher) -> String {
+    format!("{LAST}{:08x}", hasher.finalize())
+}
+
+/// Whether the text is as [`write`] left it. One that somebody else wrote has no checksum, and is taken as it is.
+pub(crate) fn is_whole(text: &[u8]) -> bool {
+    if !text.starts_with(FIRST.as_bytes()) {
+        return true;
+    }
+    let Some((before, last)) = text.split_last_chunk::<LAST_OCTETS>() else { return false };
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(before);
+    last.strip_suffix(b"\n") == Some(last_line(hasher).as_bytes())
 }
 
 fn line(record: &Record<'_>, text: &mut String) -> fmt::Result {
@@ -195,6 +222,45 @@ mod tests {
     fn the_root_zone_is_written_too() {
         let image = read(".", b". 60 SOA . . 1 2 3 4 5\n. 60 NS a.\na. 60 NS b.\n");
         same(&image, &read(".", written(&image).as_bytes()));
+    }
+
+    #[test]
+    fn every_octet_and_every_type_reads_back() {
+        let apex = name("a.test");
+        let mut builder = Builder::new(apex.clone(), HashKey::from_seed([7; 16]));
+        let place = Place::default();
+        let mut push = |label: &[u8], rtype: u16, data: &[u8]| {
+            let owner = [&[label.len() as u8], label, apex.as_wire()].concat();
+            builder.push(if label.is_empty() { apex.as_wire() } else { &owner }, rtype, 0x7fff_ffff, data, place)
+        };
+        push(&[], 6, &[&[0, 0][..], &[0xff; 20]].concat()).unwrap();
+        push(&[], 2, &[0]).unwrap();
+        for octet in 0..=255_u8 {
+            for label in [vec![octet], vec![octet; 63], vec![b'x', octet], vec![octet, b'0', b'1', b'2']] {
+                let wire = [&[label.len() as u8], &*label, &[0]].concat();
+                // The label of an owner, of a target, and a string.
+                push(&label, 15, &[&[0xff, 0xff], &*wire].concat()).unwrap();
+                push(&label, 16, &[&[label.len() as u8], &*label, &[0], &[1, octet]].concat()).unwrap();
+            }
+        }
+        for word in ["$ttl", "$origin", "$include", "$generate", "@", "in", "60", "txt", "\\#", "#", "*"] {
+            push(word.as_bytes(), 1, &[0, 0, 0, 0]).unwrap();
+        }
+        // Of each type that a zone may have beside others; what is malformed is refused here.
+        for rtype in (1..=300).filter(|&rtype| rtype != 5).chain([u16::MAX]) {
+            for data in [&[][..], &[0], &[0; 36], &[0xff; 36], &[1; 200]] {
+                let _ = push(b"types", rtype, data);
+            }
+        }
+        push(b"long", 16, &[&[255_u8][..], &[b'"'; 255]].concat().repeat(255)).unwrap();
+        push(b"long", 65_280, &[0xab; 65_535]).unwrap();
+        push(b"address", 28, &[&[0; 10][..], &[0xff, 0xff, 192, 0, 2, 1]].concat()).unwrap();
+        let image = builder.finish().unwrap();
+        let mut builder = Builder::new(name("a.test"), HashKey::from_seed([7; 16]));
+        let mut take =
+            |record: file::Record<'_>| builder.push(record.owner, record.rtype, record.ttl, record.rdata, record.place);
+        file::read_copy(&name("a.test"), written(&image).as_bytes(), &mut take).unwrap();
+        same(&image, &builder.finish().unwrap());
     }
 
     #[test]

@@ -3,12 +3,13 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use ringdns_shard::limits::UPSTREAM_SOCKETS_MAX;
 use socket2::{Socket, Type};
 
-use crate::limits::{FILES_A_CORE, FILES_BASE, PORT_TRIES_MAX};
+use crate::limits::{FILES_A_CORE, FILES_BASE, PORT_TRIES_MAX, PORT_WAIT, PORT_WAIT_MAX};
 use crate::preflight::{cpus_online, files_max};
 use crate::sockets;
 use crate::trouble::Trouble;
@@ -70,7 +71,7 @@ pub fn bind(plan: Plan) -> Result<Bound, Trouble> {
     for listen in plan.listens.iter().filter(|listen| listen.address.port() != 0) {
         for (kind, name) in [(Type::DGRAM, "UDP"), (Type::STREAM, "TCP")] {
             if if kind == Type::DGRAM { listen.udp } else { listen.tcp } {
-                sockets::probe(listen.address, kind).map_err(|error| not_bound(listen.address, name, &error))?;
+                probe_patiently(listen.address, kind).map_err(|error| not_bound(listen.address, name, &error))?;
             }
         }
     }
@@ -84,6 +85,20 @@ pub fn bind(plan: Plan) -> Result<Bound, Trouble> {
     }
     let upstream = (0..cores).map(|_| bind_upstream(plan.udp_ports)).collect::<Result<_, _>>()?;
     Ok(Bound { plan, listeners, upstream })
+}
+
+/// Whether an address can be had. The kernel closes the sockets of a process with io_uring some time after it has ended, so
+/// that a server that is started anew at once finds its ports taken still.
+fn probe_patiently(address: SocketAddr, kind: Type) -> io::Result<()> {
+    let deadline = Instant::now() + PORT_WAIT_MAX;
+    loop {
+        match sockets::probe(address, kind) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
+                thread::sleep(PORT_WAIT);
+            }
+            end => return end,
+        }
+    }
 }
 
 impl Bound {
@@ -227,6 +242,23 @@ mod tests {
             assert!(line.starts_with("cannot listen on UDP 192.0.2.1:53: ") && line.contains(expected), "{line}");
             assert!(!line.contains('\n'), "{line}");
         }
+    }
+
+    #[test]
+    fn a_port_that_becomes_free_is_waited_for() {
+        let before = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = before.local_addr().unwrap();
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                thread::sleep(3 * PORT_WAIT);
+                drop(before);
+            });
+            probe_patiently(address, Type::DGRAM).unwrap();
+        });
+        let _taken = std::net::UdpSocket::bind(address).unwrap();
+        let begin = Instant::now();
+        assert_eq!(probe_patiently(address, Type::DGRAM).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        assert!(begin.elapsed() >= PORT_WAIT_MAX, "but not for ever");
     }
 
     #[test]

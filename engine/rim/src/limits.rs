@@ -48,6 +48,10 @@ pub(crate) const DRAIN_LOOK: Duration = Duration::from_millis(2);
 pub(crate) const STOP_GRACE: Duration = Duration::from_secs(2);
 /// Ports tried until one is free for UDP and for TCP, where the port asked for is 0.
 pub(crate) const PORT_TRIES_MAX: usize = 16;
+/// A port that is taken when the server starts is tried again after so long…
+pub(crate) const PORT_WAIT: Duration = Duration::from_millis(50);
+/// … for so long: the time in which the kernel closes what a process before has left.
+pub(crate) const PORT_WAIT_MAX: Duration = Duration::from_secs(2);
 /// Memory that the runtime registers with each ring of a core, for file I/O that is never done here: its minimum.
 pub(crate) const IO_MEMORY_OCTETS: usize = 64 << 10;
 /// Locked memory without which the runtime refuses to start.

@@ -27,6 +27,8 @@ pub(super) enum Mood {
     Forged,
     /// Over UDP, it says nothing.
     WithoutUdp,
+    /// Over TCP, it sends an octet now and then.
+    Slow,
 }
 
 #[derive(Debug)]
@@ -137,8 +139,12 @@ impl Primary {
             }
             for reply in replies {
                 let framed = [&(reply.len() as u16).to_be_bytes()[..], &reply].concat();
-                if stream.write_all(&framed).is_err() {
-                    return;
+                let is_slow = self.mood() == Mood::Slow;
+                for part in framed.chunks(if is_slow { 1 } else { framed.len() }) {
+                    if stream.write_all(part).is_err() {
+                        return;
+                    }
+                    thread::sleep(if is_slow { Duration::from_millis(10) } else { Duration::ZERO });
                 }
             }
             if is_breaking {

@@ -475,17 +475,176 @@ fn a_member_without_a_template_comes_when_there_is_one() {
     }
 }
 
-#[test]
-fn files_that_change_are_noticed_where_they_are_watched() {
+/// A file that another includes, and one in another folder behind a link.
+fn watched() -> Scene {
     let folder = folder();
-    fs::write(folder.path().join("a.zone"), text(1, 600)).unwrap();
-    let zone = "[[zone]]\nname = \"a.test\"\nfile = \"a.zone\"\n";
-    let mut scene = Scene::new(folder, &format!("[server]\nwatch = \"100ms\"\n{zone}"));
-    assert!(!scene.live(Duration::from_millis(500), |life, _| life.files_have_changed));
-    fs::write(scene.path("a.zone"), text(2, 600)).unwrap();
-    scene.wait("the change", |life, _| life.files_have_changed);
+    let base = folder.path();
+    for sub in ["zones", "elsewhere"] {
+        fs::create_dir(base.join(sub)).unwrap();
+    }
+    fs::write(base.join("zones/a.zone"), "$INCLUDE a.records\n").unwrap();
+    fs::write(base.join("zones/a.records"), text(1, 600)).unwrap();
+    fs::write(base.join("elsewhere/b.zone"), text(1, 600)).unwrap();
+    std::os::unix::fs::symlink("../elsewhere/b.zone", base.join("zones/b.zone")).unwrap();
+    let zones = "[[zone]]\nname = \"a.test\"\nfile = \"zones/a.zone\"\n[[zone]]\nname = \"b.test\"\n\
+                 file = \"zones/b.zone\"\n";
+    Scene::new(folder, &format!("[server]\nwatch = true\n{zones}"))
+}
+
+impl Scene {
+    /// Waits for the change, and reads it.
+    #[track_caller]
+    fn follows(&mut self, apex: &str, serial: u32) {
+        self.wait(&format!("the change to {serial}"), |life, _| life.files_have_changed);
+        assert!(self.life.files_have_changed());
+        let report = self.reload();
+        assert!(report.is_ok_and(|reloaded| reloaded.faults.is_empty()));
+        assert_eq!(on_cores(&self.cores, apex), Some(serial));
+    }
+
+    /// Whether nothing is to be read, and nobody looks any more, after a while.
+    fn rests(&mut self) -> bool {
+        self.live(PATIENCE, |life, _| life.watch.next().is_none());
+        !self.live(Duration::from_millis(700), |life, _| life.files_have_changed || life.watch.next().is_some())
+    }
+}
+
+#[test]
+fn files_that_change_are_read_where_they_are_watched() {
+    let mut scene = watched();
+    assert!(scene.rests());
+    fs::write(scene.path("zones/a.records"), text(2, 600)).unwrap();
+    scene.follows("a.test", 2);
+    assert!(scene.rests(), "it is served now");
+    fs::write(scene.path("zones/a.new"), text(3, 600)).unwrap();
+    fs::rename(scene.path("zones/a.new"), scene.path("zones/a.records")).unwrap();
+    scene.follows("a.test", 3);
+    fs::write(scene.path("elsewhere/b.zone"), text(2, 600)).unwrap();
+    scene.follows("b.test", 2);
+    // A file with mistakes is read once, and again when it has changed.
+    fs::write(scene.path("elsewhere/b.zone"), "nonsense").unwrap();
+    scene.wait("the mistake", |life, _| life.files_have_changed);
     assert!(scene.life.files_have_changed());
+    assert_eq!(scene.reload().unwrap().faults.len(), 1);
+    assert!(scene.rests());
+    assert_eq!(on_cores(&scene.cores, "b.test"), Some(2));
+    fs::write(scene.path("elsewhere/b.zone"), text(3, 600)).unwrap();
+    scene.follows("b.test", 3);
+    assert_eq!(scene.life.blind, None);
+}
+
+#[test]
+fn a_folder_that_is_gone_is_looked_for_by_time_and_watched_when_it_is_back() {
+    let mut scene = watched();
+    assert!(scene.rests());
+    fs::rename(scene.path("elsewhere"), scene.path("away")).unwrap();
+    scene.wait("the trouble", |life, _| life.blind.is_some());
+    assert!(scene.life.blind.as_ref().unwrap().contains("elsewhere cannot be watched"));
+    scene.wait("the missing file", |life, _| life.files_have_changed);
+    assert!(scene.life.files_have_changed());
+    fs::create_dir(scene.path("elsewhere")).unwrap();
+    fs::write(scene.path("elsewhere/b.zone"), text(5, 600)).unwrap();
+    scene.follows("b.test", 5);
+    scene.wait("the watch", |life, _| life.blind.is_none());
+    fs::write(scene.path("elsewhere/b.zone"), text(6, 600)).unwrap();
+    scene.follows("b.test", 6);
+}
+
+#[test]
+fn watching_begins_and_ends_with_a_reload() {
+    let mut scene = watched();
+    let with = fs::read_to_string(scene.path("r.toml")).unwrap();
+    fs::write(scene.path("r.toml"), with.replace("watch = true", "watch = false")).unwrap();
     scene.reload().unwrap();
+    assert!(scene.rests());
+    fs::write(scene.path("zones/a.records"), text(2, 600)).unwrap();
+    assert!(scene.rests(), "nobody watches");
+    // A zone that could not be read yet is watched, too.
+    let more = "[[zone]]\nname = \"c.test\"\nfile = \"zones/c.zone\"\n";
+    fs::write(scene.path("r.toml"), format!("{with}{more}")).unwrap();
+    assert_eq!(scene.reload().unwrap().faults.len(), 1);
     assert_eq!(on_cores(&scene.cores, "a.test"), Some(2));
-    assert!(!scene.live(Duration::from_millis(500), |life, _| life.files_have_changed), "it is served now");
+    scene.wait("the missing file", |life, _| life.files_have_changed);
+    assert!(scene.life.files_have_changed());
+    assert_eq!(scene.reload().unwrap().faults.len(), 1);
+    assert!(scene.rests());
+    fs::write(scene.path("zones/c.zone"), text(7, 600)).unwrap();
+    scene.follows("c.test", 7);
+}
+
+#[test]
+fn a_primary_that_is_too_slow_is_cut_and_the_next_one_asked() {
+    let (slow, other) = (Primary::start("a.test", &text(2, 600)), Primary::start("a.test", &text(1, 600)));
+    slow.be(Mood::Slow);
+    let mut scene = Scene::new(folder(), "");
+    scene.life.pace = Pace { octets_min: 1_000, window: Duration::from_millis(300) };
+    fs::write(scene.path("r.toml"), secondary(&[&slow, &other])).unwrap();
+    scene.reload().unwrap();
+    scene.serves("a.test", Some(1));
+    let zone = scene.life.plane().store.zones().iter().find(|zone| zone.served().is_some()).unwrap();
+    assert!(zone.troubles.is_empty());
+    assert_eq!((scene.life.figures().transfers_failed, scene.life.figures().transfers_whole), (1, 1));
+}
+
+#[test]
+fn what_led_to_a_file_is_not_taken_for_what_led_to_a_copy() {
+    let primary = Primary::start("a.test", &text(5, 600));
+    let mut scene = Scene::new(folder(), &secondary(&[&primary]));
+    scene.serves("a.test", Some(5));
+    // The zone is read from a file for a while, and goes another way there.
+    let file = "[[zone]]\nname = \"a.test\"\nfile = \"a.zone\"\nallow_transfer = [\"127.0.0.1\"]\n";
+    fs::write(scene.path("a.zone"), text(5, 600)).unwrap();
+    fs::write(scene.path("r.toml"), file).unwrap();
+    scene.reload().unwrap();
+    fs::write(scene.path("a.zone"), text(6, 600) + "only-here A 192.0.2.9\n").unwrap();
+    scene.reload().unwrap();
+    scene.serves("a.test", Some(6));
+    let scene = scene.restart();
+    let journal = scene.life.plane().zones().next().unwrap().journal().clone();
+    assert_eq!(journal.since(5).map(<[_]>::len), Some(1), "the file's own journal is kept");
+    primary.be(Mood::Refusing);
+    let mut scene = scene.restart_with(&secondary(&[&primary]));
+    assert_eq!(scene.life.plane().zones().next().unwrap().image().serial(), 5);
+    primary.be(Mood::Honest);
+    primary.change(&text(6, 600));
+    scene.notifier.notified("a.test".parse().unwrap(), Some(6), primary.address.ip());
+    scene.serves("a.test", Some(6));
+    let whole = super::primary::image("a.test", &text(6, 600));
+    assert!(scene.life.plane().zones().next().unwrap().image().each_record().eq(whole.each_record()));
+}
+
+#[test]
+fn a_member_keeps_its_catalog_over_a_restart_and_gives_way_to_a_route() {
+    let catalog = |serial: u32, members: &str| {
+        format!("$TTL 0\n@ SOA invalid. invalid. {serial} 3600 1 600 0\n@ NS invalid.\nversion TXT \"2\"\n{members}")
+    };
+    let (greedy, owner) =
+        (Primary::start("c1.test", &catalog(1, "")), Primary::start("c2.test", &catalog(1, "m.zones PTR a.test.\n")));
+    let member = Primary::start("a.test", &text(1, 600));
+    let of = |name: &str, primary: &Primary| {
+        let (at, members_at) = (primary.address, member.address);
+        format!(
+            "[[zone]]\nname = \"{name}\"\ncatalog = true\nprimaries = [\"{at}\"]\n[[template]]\ncatalog = \"{name}\"\n\
+             primaries = [\"{members_at}\"]\n"
+        )
+    };
+    let configuration = of("c1.test", &greedy) + &of("c2.test", &owner);
+    let mut scene = Scene::new(folder(), &configuration);
+    scene.serves("a.test", Some(1));
+    greedy.change(&catalog(2, "x.zones PTR a.test.\n"));
+    scene.notifier.notified("c1.test".parse().unwrap(), None, greedy.address.ip());
+    scene.serves("c1.test", Some(2));
+    let owner_of = |life: &Life| {
+        let owned = life.plane().store.members().get(&"a.test".parse().unwrap());
+        owned.map(|owned| (owned.catalog.to_string(), owned.label.clone()))
+    };
+    let expected = Some(("c2.test.".to_owned(), (*b"m").into()));
+    assert_eq!(owner_of(&scene.life), expected);
+    let mut scene = scene.restart();
+    assert_eq!(owner_of(&scene.life), expected);
+    assert_eq!(scene.life.plane().zones().filter(|zone| zone.name().to_string() == "a.test.").count(), 1);
+    let route = "[[upstream]]\nname = \"up\"\nservers = [\"udp://192.0.2.1:53\"]\n[[route]]\nsuffix = \"a.test\"\nto = [\"up\"]\n";
+    fs::write(scene.path("r.toml"), configuration + route).unwrap();
+    scene.reload().unwrap();
+    assert_eq!((owner_of(&scene.life), on_cores(&scene.cores, "a.test")), (None, None));
 }

@@ -3,7 +3,7 @@
 use super::image::{Denial, Image, Link, Nsec3Parameters, node_flags};
 use super::layout::{Entry, Laid, Nodes, Shown, View, nsec3_entries};
 use super::nsec3;
-use crate::limits::{LABELS_MAX, TTL_SECONDS_MAX};
+use crate::limits::{LABELS_MAX, NSEC3_ITERATIONS_MAX, TTL_SECONDS_MAX};
 use crate::wire::index::NameIndex;
 use crate::wire::name::{self, HashKey, KeyedName, Name};
 use crate::wire::rdata::{self, rtype};
@@ -98,6 +98,12 @@ impl Builder {
         // Files are in order or nearly so; this sort takes what is in order as it is.
         owners.sort_by(|a, b| a.key(&octets).cmp(b.key(&octets)));
         let denial = find_denial(view, &owners, &entries);
+        if let Denial::Nsec3(Nsec3Parameters { iterations, .. }) = denial
+            && iterations > NSEC3_ITERATIONS_MAX
+        {
+            let fault = format!("NSEC3 with {iterations} iterations: more than {NSEC3_ITERATIONS_MAX} are not served");
+            return Err(vec![(Place::default(), fault)]);
+        }
         let mut layout = Layout::new(&apex, view, denial);
         let mut records = 0;
         let mut of_owner: Vec<Entry> = Vec::new();
@@ -145,7 +151,7 @@ fn check_ttl_and_data(rtype: u16, ttl: u32, data: &[u8]) -> Result<(), String> {
 /// Refuses data that later code could not read: its callers must find whole names and fixed fields.
 fn check_data(rtype: u16, data: &[u8]) -> Result<(), String> {
     match rtype {
-        0 | rtype::OPT | 128..=255 => return Err(format!("type {rtype} does not belong in a zone")),
+        0 | rtype::OPT | 128..=255 | u16::MAX => return Err(format!("type {rtype} does not belong in a zone")),
         rtype::A if data.len() != 4 => return Err("the data of an A record is not 4 octets".into()),
         rtype::AAAA if data.len() != 16 => return Err("the data of an AAAA record is not 16 octets".into()),
         rtype::RRSIG if data.len() < 19 => {
@@ -528,6 +534,7 @@ mod tests {
             ("www.example.test", rtype::RRSIG, vec![0; 18], "RRSIG"),
             ("www.example.test", rtype::ANY, vec![], "does not belong"),
             ("www.example.test", rtype::OPT, vec![], "does not belong"),
+            ("www.example.test", u16::MAX, vec![], "does not belong"),
         ] {
             let error = zone.push(&wire(owner), rtype, 60, &data, at(1)).unwrap_err();
             assert!(error.contains(message), "{owner} {rtype}: {error}");
@@ -581,5 +588,40 @@ mod tests {
         no_apex.push(&wire("www.example.test"), rtype::A, 60, &a, at(4)).unwrap();
         assert!(no_apex.finish().unwrap_err()[0].1.contains("no SOA"));
         assert!(builder().finish().unwrap_err()[0].1.contains("no SOA"));
+    }
+
+    #[test]
+    fn more_rounds_of_nsec3_than_anybody_takes_are_refused() {
+        let owner = [&[32][..], &[b'0'; 32], &wire("example.test")].concat();
+        let parameters = |iterations: u16| [&[1, 0][..], &iterations.to_be_bytes(), &[0]].concat();
+        let zone = |iterations: u16, of_chain: u16| {
+            let mut zone = with_apex();
+            zone.push(&wire("example.test"), rtype::NSEC3PARAM, 0, &parameters(iterations), at(3)).unwrap();
+            let link = [&parameters(of_chain)[..], &[20], &[0; 20]].concat();
+            zone.push(&owner, rtype::NSEC3, 60, &link, at(4)).unwrap();
+            zone.finish()
+        };
+        let (most, more) = (NSEC3_ITERATIONS_MAX, NSEC3_ITERATIONS_MAX + 1);
+        assert!(matches!(zone(most, most).unwrap().denial(), Denial::Nsec3(used) if used.iterations == most));
+        assert!(zone(more, more).unwrap_err()[0].1.contains("501 iterations"));
+        assert_eq!(*zone(more, most).unwrap().denial(), Denial::None, "a chain that is not used costs nothing");
+    }
+
+    #[test]
+    fn no_more_records_or_signatures_of_a_type_are_taken_than_are_counted() {
+        // What a signature covers, the rest of its fixed part, and what tells it from others.
+        for (rtype, before) in [(rtype::A, &[][..]), (rtype::RRSIG, &[&[0, 1][..], &[0; 16]].concat())] {
+            let zone = |count: u32| {
+                let mut zone = with_apex();
+                let www = wire("www.example.test");
+                zone.push(&www, rtype::A, 60, &[0; 4], at(3)).unwrap();
+                for number in 0..count {
+                    zone.push(&www, rtype, 60, &[before, &number.to_be_bytes()].concat(), at(4)).unwrap();
+                }
+                zone.finish()
+            };
+            assert!(zone(65_535).is_ok());
+            assert!(zone(65_536).unwrap_err()[0].1.contains("more than 65535"), "{rtype}");
+        }
     }
 }

@@ -439,11 +439,10 @@ impl Changes {
     }
 }
 
-/// The records of a node in the order of [`record_order`], without the SOA.
+/// The records of a node in the order of [`record_order`], without the SOA, but with its signatures.
 fn records_of_node<'z>(node: Option<Node<'z>>) -> Vec<Record<'z>> {
-    let sets = node.into_iter().flat_map(|node| node.rrsets().map(move |set| (node, set)));
-    let but_soa = sets.filter(|(_, set)| set.rtype != rtype::SOA);
-    let mut records: Vec<Record<'_>> = but_soa.flat_map(|(node, set)| node.records_of(set)).collect();
+    let all = node.into_iter().flat_map(|node| node.rrsets().flat_map(move |set| node.records_of(set)));
+    let mut records: Vec<Record<'_>> = all.filter(|record| record.rtype != rtype::SOA).collect();
     records.sort_by(record_order);
     records
 }
@@ -453,7 +452,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::wire::name::HashKey;
     use crate::zone::update::tests::{Model, Toggle, toggle, wire};
+    use crate::zone::{Builder, Place};
 
     fn soa(serial: u32) -> Vec<u8> {
         [wire("ns.zone.test"), wire("host.zone.test"), serial.to_be_bytes().to_vec(), vec![0; 16]].concat()
@@ -511,6 +512,30 @@ mod tests {
         let same_serial = Model::new(1, &[]).build().unwrap();
         let difference = Difference::between(&one, &same_serial).unwrap();
         assert_eq!((difference.from_serial(), difference.to_serial(), difference.records()), (1, 1, 3));
+    }
+
+    #[test]
+    fn signatures_of_the_soa_change_with_it() {
+        let signature = |octet: u8| [&rtype::SOA.to_be_bytes()[..], &[octet; 16], &wire("zone.test")].concat();
+        let signed = |serial: u32| {
+            let (apex, place) = (wire("zone.test"), Place::default());
+            let mut builder = Builder::new("zone.test".parse().unwrap(), HashKey::from_seed([3; 16]));
+            for (rtype, data) in
+                [(rtype::SOA, soa(serial)), (rtype::NS, apex.clone()), (rtype::RRSIG, signature(serial as u8))]
+            {
+                builder.push(&apex, rtype, 60, &data, place).unwrap();
+            }
+            builder.finish().unwrap()
+        };
+        let (one, two) = (signed(1), signed(2));
+        let difference = Difference::between(&one, &two).unwrap();
+        let signatures = |records: Vec<Record<'_>>| {
+            let of_type = records.into_iter().filter(|record| record.rtype == rtype::RRSIG);
+            of_type.map(|record| record.data.to_vec()).collect::<Vec<_>>()
+        };
+        assert_eq!(signatures(difference.removed().collect()), [signature(1)]);
+        assert_eq!(signatures(difference.added().collect()), [signature(2)]);
+        assert!(one.apply(&difference).unwrap().each_record().eq(two.each_record()));
     }
 
     #[test]

@@ -82,7 +82,7 @@ pub struct Record<'a> {
     /// Seconds, at most 2^31 - 1.
     pub ttl: u32,
     /// The data: wire, names in it uncompressed and letters as written; at most 65,535 octets, and well formed for
-    /// the types that have a text form here.
+    /// the types that have a text form here, but for what [`read_copy`] finds written as octets.
     pub rdata: &'a [u8],
     /// Where it stands; `file` is an index of [`Summary::files`].
     pub place: Place,
@@ -119,9 +119,31 @@ pub fn read(
     open: &mut Open<'_>,
     take: &mut Take<'_>,
 ) -> Result<Summary, Vec<Fault>> {
+    read_as(apex, file_name, text, open, take, false)
+}
+
+/// As [`read`], a file that a server wrote of a zone that it holds, with all data as octets (RFC 3597 §5) that has no
+/// text form, or not quite the one of its type: those are taken as they are, since whoever copies a zone is not its
+/// judge, and must be able to read what it wrote. Nothing is included.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_copy(apex: &Name, text: &[u8], take: &mut Take<'_>) -> Result<Summary, Vec<Fault>> {
+    read_as(apex, "", text, &mut |_, _| Err("a copy includes nothing".into()), take, true)
+}
+
+fn read_as(
+    apex: &Name,
+    file_name: &str,
+    text: &[u8],
+    open: &mut Open<'_>,
+    take: &mut Take<'_>,
+    is_copy: bool,
+) -> Result<Summary, Vec<Fault>> {
     let mut reader = Reader {
         open,
         take,
+        is_copy,
         summary: Summary { records: 0, files: vec![file_name.to_owned()] },
         faults: Vec::new(),
         nesting: vec![0],
@@ -159,6 +181,8 @@ struct Scope {
 struct Reader<'a, 'b> {
     open: &'a mut Open<'b>,
     take: &'a mut Take<'b>,
+    /// Data written as octets is taken as it is.
+    is_copy: bool,
     summary: Summary,
     faults: Vec<Fault>,
     /// The files open within each other, by index.
@@ -229,7 +253,7 @@ impl Reader<'_, '_> {
         }
         let head = Head::read(&mut fields)?;
         self.rdata.clear();
-        rdata::write(head.rtype, &mut fields, &mut self.rdata)?;
+        rdata::write(head.rtype, self.is_copy, &mut fields, &mut self.rdata)?;
         let ttl = self.ttl(&head)?;
         self.summary.records += 1;
         if scope.owner_in_doubt {

@@ -42,13 +42,17 @@ impl Journal {
 
     /// Adds the step that was taken last. If it does not begin where the journal ends, what is there leads nowhere and
     /// goes; if it does not lead to a later serial (RFC 1982), nobody could ask for it, and it goes too. One that alone
-    /// is above the bound empties the journal.
+    /// is above the bound empties the journal. Should it lead to a serial that was there before, round the circle, what led
+    /// away from that one goes: a serial stands for one version.
     pub fn push(&mut self, difference: Arc<Difference>) {
         let mut differences = match self.last_serial() {
             Some(last) if last == difference.from_serial() => self.differences.to_vec(),
             _ => Vec::new(),
         };
         if serial::newer(difference.to_serial(), difference.from_serial()) {
+            if let Some(at) = differences.iter().position(|step| step.from_serial() == difference.to_serial()) {
+                differences.drain(..=at);
+            }
             differences.push(difference);
         } else {
             differences.clear();
@@ -59,8 +63,7 @@ impl Journal {
     /// The differences that lead from a serial to [`Journal::last_serial`], the first one first; `None` where no
     /// difference begins at that serial. Never empty.
     pub fn since(&self, serial: u32) -> Option<&[Arc<Difference>]> {
-        // From the end: should serials have gone round the circle, the shorter way is the one that is meant.
-        let at = self.differences.iter().rposition(|difference| difference.from_serial() == serial)?;
+        let at = self.differences.iter().position(|difference| difference.from_serial() == serial)?;
         Some(&self.differences[at..])
     }
 
@@ -164,6 +167,18 @@ mod tests {
         let held = journal.clone();
         journal.push(step(6, 7, &[], &[]));
         assert_eq!((held.last_serial(), journal.last_serial()), (Some(6), Some(7)));
+    }
+
+    #[test]
+    fn a_serial_that_comes_back_stands_for_the_newer_version() {
+        let mut journal = Journal::default();
+        for (from, to) in [(1, 2), (2, 5), (5, 0x8000_0000), (0x8000_0000, u32::MAX), (u32::MAX, 2), (2, 3)] {
+            journal.push(step(from, to, &[], &[]));
+        }
+        assert_eq!(steps(&journal), [(5, 0x8000_0000), (0x8000_0000, u32::MAX), (u32::MAX, 2), (2, 3)]);
+        assert_eq!(journal.since(2).unwrap().len(), 1);
+        assert!(journal.since(1).is_none());
+        assert_eq!(journal.octets(), journal.differences().iter().map(|step| step.octets()).sum::<usize>());
     }
 
     #[test]

@@ -4,9 +4,9 @@
 //! `patch` changes a copy of the image. Where that would be no cheaper, or where the zone comes to deny in another way, the
 //! image is built anew from its records.
 //!
-//! Differences are taken strictly: a record to be removed must be there, and one to be added must not. A sender whose
-//! differences do not fit would leave a copy that is not the zone, and nobody would notice; a whole transfer mends it. Only
-//! the TTL of what is removed does not count, since an image keeps one TTL a set (RFC 2181 §5.2), nor does the case of
+//! Differences are taken strictly: a record to be removed must be there, and one to be added must not, unless the caller
+//! takes it loosely. A sender whose differences do not fit would leave a copy that is not the zone, and nobody would
+//! notice; a whole transfer mends it. Only the TTL of what is removed does not count, since an image keeps one TTL a set (RFC 2181 §5.2), nor does the case of
 //! names in data.
 
 mod patch;
@@ -16,7 +16,7 @@ mod touched;
 
 use std::fmt;
 
-use self::touched::Afterwards;
+use self::touched::{Additions, Afterwards};
 use super::build::{Faults, index};
 use super::difference::Difference;
 use super::image::{Denial, Image, NO_COVER, Node, Record};
@@ -93,13 +93,26 @@ impl Image {
     /// # Errors
     /// The difference does not fit: see [`Mismatch`].
     pub fn apply(&self, difference: &Difference) -> Result<Image, Mismatch> {
+        self.apply_with(difference, Additions::AreNew)
+    }
+
+    /// The same for a difference that lists records among its additions that were there before: NSD 4.6 makes some. What
+    /// has really changed is then told by [`Difference::between`].
+    ///
+    /// # Errors
+    /// As [`Image::apply`], but for [`Mismatch::There`].
+    pub fn apply_loosely(&self, difference: &Difference) -> Result<Image, Mismatch> {
+        self.apply_with(difference, Additions::MayBeThere)
+    }
+
+    fn apply_with(&self, difference: &Difference, additions: Additions) -> Result<Image, Mismatch> {
         if difference.apex() != self.apex.as_wire() {
             return Err(Mismatch::Zone);
         }
         if difference.from_serial() != self.serial {
             return Err(Mismatch::Serial { have: self.serial, wanted: difference.from_serial() });
         }
-        let after = Afterwards::of(self, difference)?;
+        let after = Afterwards::of(self, difference, additions)?;
         if after.owners() > (self.order.len() + self.chain.len()) / TOUCHED_DIVISOR {
             return self.built_anew(&after);
         }

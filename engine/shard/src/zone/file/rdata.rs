@@ -260,10 +260,11 @@ pub(super) fn not_data(rtype: u16) -> bool {
     matches!(rtype, 0 | 41 | 128..=255 | u16::MAX)
 }
 
-/// Appends the data of a record of type `rtype` that the fields left in `fields` write.
-pub(super) fn write(rtype: u16, fields: &mut Fields<'_>, wire: &mut Vec<u8>) -> Result<(), Flaw> {
+/// Appends the data of a record of type `rtype` that the fields left in `fields` write. In a copy, octets are taken as
+/// they are.
+pub(super) fn write(rtype: u16, is_copy: bool, fields: &mut Fields<'_>, wire: &mut Vec<u8>) -> Result<(), Flaw> {
     if fields.peek().is_some_and(|token| !token.quoted && fields.octets(token) == b"\\#") {
-        return write_unknown(rtype, fields, wire);
+        return write_unknown(rtype, is_copy, fields, wire);
     }
     let Some(kind) = find(rtype) else {
         let message = format!(
@@ -439,8 +440,8 @@ fn certificate(text: &[u8]) -> Option<u16> {
     NAMES.iter().find(|(name, _)| name.as_bytes().eq_ignore_ascii_case(text)).map(|&(_, number)| number)
 }
 
-/// `\# LENGTH HEX` (RFC 3597 §5); for a type that we know, the data must be what that type has.
-fn write_unknown(rtype: u16, fields: &mut Fields<'_>, wire: &mut Vec<u8>) -> Result<(), Flaw> {
+/// `\# LENGTH HEX` (RFC 3597 §5); for a type that we know, the data must be what that type has, but in a copy.
+fn write_unknown(rtype: u16, is_copy: bool, fields: &mut Fields<'_>, wire: &mut Vec<u8>) -> Result<(), Flaw> {
     let (marker, _) = fields.word()?;
     let expected = "\\# LENGTH HEX";
     let octets = fields.number(RDATA_OCTETS_MAX as u32).map_err(|flaw| flaw.expecting(expected))? as usize;
@@ -451,7 +452,7 @@ fn write_unknown(rtype: u16, fields: &mut Fields<'_>, wire: &mut Vec<u8>) -> Res
     if data.len() != octets {
         return Err(length.flaw(0, format!("the length says {octets} octets, and {} follow", data.len())));
     }
-    if !is_valid(rtype, &data) {
+    if !is_copy && !is_valid(rtype, &data) {
         return Err(marker.flaw(0, format!("these octets are no data of type {}", type_name(rtype))));
     }
     wire.extend_from_slice(&data);

@@ -409,3 +409,21 @@ fn messages_show_nothing_unprintable_and_nothing_long() {
     let fault = &faults(format!("a 1 {} x", "y".repeat(5_000)).as_bytes())[0];
     assert!(fault.len() < 200, "{fault}");
 }
+
+#[test]
+fn a_copy_takes_octets_as_they_are() {
+    let apex = Name::from_wire(b"\x07example\x00").unwrap();
+    let read_copy = |text: &str| {
+        let mut data = Vec::new();
+        let mut take = |record: Record<'_>| {
+            data.push(record.rdata.to_vec());
+            Ok(())
+        };
+        read_copy(&apex, text.as_bytes(), &mut take).map(|_| data)
+    };
+    let text = "a 1 TXT \\# 2 0561\na 1 HINFO \\# 0\na 1 A 192.0.2.1";
+    assert_eq!(faults(text.as_bytes()).len(), 2);
+    assert_eq!(read_copy(text).unwrap(), [&[5, b'a'][..], &[], &[192, 0, 2, 1]]);
+    assert_eq!(read_copy("a 1 TXT \\# 2 05").unwrap_err().len(), 1, "what is torn is no copy");
+    assert!(read_copy("$INCLUDE other").unwrap_err()[0].message.contains("a copy includes nothing"));
+}

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::touched::Afterwards;
+use super::touched::{Additions, Afterwards};
 use super::*;
 use crate::wire::name::{HashKey, KeyedName, Name};
 use crate::wire::rdata;
@@ -291,7 +291,7 @@ fn assert_tidy(image: &Image) {
 
 /// Changes an image in each of the ways that there are.
 fn assert_leads_to(old: &Image, difference: &Difference, new: &Image) {
-    let after = Afterwards::of(old, difference).unwrap();
+    let after = Afterwards::of(old, difference, Additions::AreNew).unwrap();
     let patched = old.patched(&after).unwrap();
     assert_same(&patched, new);
     assert_same(&patched.compacted(), new);
@@ -315,7 +315,7 @@ proptest! {
             let sent = model.difference(&next);
             let Ok(new) = next.build() else {
                 prop_assert!(matches!(image.apply(&sent), Err(Mismatch::Faulty(_))));
-                let after = Afterwards::of(&image, &sent).unwrap();
+                let after = Afterwards::of(&image, &sent, Additions::AreNew).unwrap();
                 prop_assert!(matches!(image.patched(&after), Err(Mismatch::Faulty(_))));
                 continue;
             };
@@ -346,7 +346,7 @@ proptest! {
             step.iter().for_each(|change| next.change(change));
             let Ok(new) = next.build() else { continue };
             let difference = Difference::between(&built, &new).unwrap();
-            patched = patched.patched(&Afterwards::of(&patched, &difference).unwrap()).unwrap();
+            patched = patched.patched(&Afterwards::of(&patched, &difference, Additions::AreNew).unwrap()).unwrap();
             assert_tidy(&patched);
             differences.push(difference);
             (model, built) = (next, new);
@@ -393,7 +393,7 @@ fn a_cut_that_comes_and_goes_covers_and_uncovers() {
                 let new = model.build().unwrap();
                 let difference = Difference::between(&image, &new).unwrap();
                 assert_leads_to(&image, &difference, &new);
-                image = image.patched(&Afterwards::of(&image, &difference).unwrap()).unwrap();
+                image = image.patched(&Afterwards::of(&image, &difference, Additions::AreNew).unwrap()).unwrap();
             }
         }
     }
@@ -438,6 +438,9 @@ fn what_does_not_fit_is_refused_and_named() {
     assert_eq!(other.apply(&difference).unwrap_err(), Mismatch::NotThere("a.zone.test. type 1".into()));
     let both = Model::new(1, &[a(1), a(2)]).build().unwrap();
     assert_eq!(both.apply(&difference).unwrap_err(), Mismatch::There("a.zone.test. type 1".into()));
+    // Taken loosely, what is there already is no fault; what is missing still is.
+    assert_same(&both.apply_loosely(&difference).unwrap(), &two.build().unwrap());
+    assert_eq!(other.apply_loosely(&difference).unwrap_err(), Mismatch::NotThere("a.zone.test. type 1".into()));
     let later = image.apply(&difference).unwrap();
     assert_eq!(later.apply(&difference).unwrap_err(), Mismatch::Serial { have: 2, wanted: 1 });
     let mut elsewhere = Builder::new("test".parse().unwrap(), HashKey::from_seed([1; 16]));
@@ -453,7 +456,7 @@ fn what_does_not_fit_is_refused_and_named() {
         faulty.toggle(&toggle);
         let difference = one.difference(&faulty);
         assert!(matches!(image.apply(&difference), Err(Mismatch::Faulty(_))));
-        let after = Afterwards::of(&image, &difference).unwrap();
+        let after = Afterwards::of(&image, &difference, Additions::AreNew).unwrap();
         assert!(matches!(image.patched(&after), Err(Mismatch::Faulty(_))));
     }
 }
@@ -533,7 +536,7 @@ fn a_new_chain_is_taken_into_use() {
         assert_eq!(used(&new), expected, "{toggle:?}");
         let difference = Difference::between(&image, &new).unwrap();
         assert_leads_to(&image, &difference, &new);
-        image = image.patched(&Afterwards::of(&image, &difference).unwrap()).unwrap();
+        image = image.patched(&Afterwards::of(&image, &difference, Additions::AreNew).unwrap()).unwrap();
     }
 }
 

@@ -32,6 +32,15 @@ pub(super) struct Owner<'a> {
     pub(super) entries: Range<usize>,
 }
 
+/// What is made of the addition of a record that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Additions {
+    /// It is a mismatch.
+    AreNew,
+    /// It changes nothing.
+    MayBeThere,
+}
+
 /// A record removed or added.
 struct Edit<'a> {
     record: Record<'a>,
@@ -39,8 +48,12 @@ struct Edit<'a> {
 }
 
 impl<'a> Afterwards<'a> {
-    /// Applies a difference to the owners that it touches.
-    pub(super) fn of(image: &Image, difference: &'a Difference) -> Result<Afterwards<'a>, Mismatch> {
+    /// Applies a difference to the owners that it touches. Additions of what is there are passed over, or refused.
+    pub(super) fn of(
+        image: &Image,
+        difference: &'a Difference,
+        additions: Additions,
+    ) -> Result<Afterwards<'a>, Mismatch> {
         let mut edits = Vec::with_capacity(difference.records());
         edits.extend(difference.removed().map(|record| Edit { record, added: false }));
         edits.extend(difference.added().map(|record| Edit { record, added: true }));
@@ -57,12 +70,18 @@ impl<'a> Afterwards<'a> {
         let mut name = KeyedName::default();
         for of_owner in edits.chunk_by(|a, b| a.record.owner == b.record.owner) {
             name.set(&image.key, of_owner[0].record.owner).expect("a difference holds whole names");
-            after.owner(image, &name, of_owner)?;
+            after.owner(image, &name, of_owner, additions)?;
         }
         Ok(after)
     }
 
-    fn owner(&mut self, image: &Image, name: &KeyedName, edits: &[Edit<'a>]) -> Result<(), Mismatch> {
+    fn owner(
+        &mut self,
+        image: &Image,
+        name: &KeyedName,
+        edits: &[Edit<'a>],
+        additions: Additions,
+    ) -> Result<(), Mismatch> {
         let owner = edits[0].record.owner;
         let node = image.node(name, name.labels());
         let hash = image.link_hash(owner);
@@ -75,7 +94,7 @@ impl<'a> Afterwards<'a> {
         existing.sort_by(record_order);
         self.denial_changes |= edits.iter().any(|edit| touches_denial(image, edit, hash.is_some()));
         let begin = self.entries.len();
-        self.merge(&existing, edits)?;
+        self.merge(&existing, edits, additions)?;
         if owner == image.apex.as_wire() {
             let has_nsec = self.entries[begin..].iter().any(|entry| entry.set == rtype::NSEC && !entry.is_signature);
             self.denial_changes |= has_nsec != image.apex_node().rrset(rtype::NSEC).is_some();
@@ -100,7 +119,7 @@ impl<'a> Afterwards<'a> {
     }
 
     /// Takes what an owner holds afterwards. Both are in the order of [`record_order`].
-    fn merge(&mut self, existing: &[Record<'_>], edits: &[Edit<'_>]) -> Result<(), Mismatch> {
+    fn merge(&mut self, existing: &[Record<'_>], edits: &[Edit<'_>], additions: Additions) -> Result<(), Mismatch> {
         let mut existing = existing.iter().peekable();
         for of_record in edits.chunk_by(|a, b| record_order(&a.record, &b.record).is_eq()) {
             let edited = &of_record[0].record;
@@ -113,6 +132,7 @@ impl<'a> Afterwards<'a> {
                     (Some(_), false) => None,
                     (None, true) => Some(&edit.record),
                     (None, false) => return Err(Mismatch::not_there(&edit.record)),
+                    (Some(there), true) if additions == Additions::MayBeThere => Some(there),
                     (Some(_), true) => return Err(Mismatch::there(&edit.record)),
                 };
             }

@@ -1,5 +1,7 @@
 //! Every setting, declared once. Names and meanings are a contract with operators and packages.
 
+#![allow(rustdoc::broken_intra_doc_links, reason = "tables are called as the file writes them, in brackets")]
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;

@@ -45,6 +45,7 @@ const REFRESHES_EACH_MAX: usize = 32;
 const TRANSFERS_MAX: usize = 16;
 /// … from one address, so that one that is slow holds up no others.
 const TRANSFERS_EACH_MAX: usize = 8;
+const _: () = assert!(REFRESHES_EACH_MAX < REFRESHES_MAX && TRANSFERS_EACH_MAX < TRANSFERS_MAX);
 /// Threads that prepare zones.
 const WORKERS: usize = 2;
 /// Threads that look zones over for mistakes of their authors: nothing waits for them.

@@ -340,4 +340,18 @@ mod tests {
         scene.watch("zones/a").unwrap();
         assert!(scene.tells_of(|base| fs::write(base.join("zones/a"), "333").unwrap()));
     }
+
+    #[test]
+    fn a_folder_within_a_watched_one_that_goes_and_comes_is_watched_again() {
+        let mut scene = Scene::new();
+        fs::create_dir(scene.path("zones/sub")).unwrap();
+        let files = [scene.path("zones/a"), scene.path("zones/sub/b")];
+        scene.watcher.watch(files.iter().map(|file| &**file)).unwrap();
+        assert!(scene.tells_of(|base| {
+            fs::rename(base.join("zones/sub"), base.join("zones/away")).unwrap();
+            fs::rename(base.join("zones/away"), base.join("zones/sub")).unwrap();
+        }));
+        scene.watcher.watch(files.iter().map(|file| &**file)).unwrap();
+        assert!(scene.tells_of(|base| fs::write(base.join("zones/sub/b"), "1").unwrap()));
+    }
 }

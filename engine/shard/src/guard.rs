@@ -75,9 +75,7 @@ impl Network {
     /// Whether `address` is in the network. IPv4-mapped IPv6 addresses count as IPv4.
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.address, address.to_canonical()) {
-            (IpAddr::V4(network), IpAddr::V4(address)) => {
-                u32::from(address) & mask_v4(self.bits) == u32::from(network)
-            }
+            (IpAddr::V4(network), IpAddr::V4(address)) => u32::from(address) & mask_v4(self.bits) == u32::from(network),
             (IpAddr::V6(network), IpAddr::V6(address)) => {
                 u128::from(address) & mask_v6(self.bits) == u128::from(network)
             }

@@ -42,12 +42,15 @@ pub struct Ask<'a> {
 pub struct Bounds {
     /// Records in all.
     pub records: u64,
-    /// Octets of all records, their names uncompressed: about what they take in memory.
+    /// Octets of all records, their names uncompressed, and of the empty non-terminals above them: about what they take
+    /// in memory.
     pub octets: u64,
 }
 
 /// Octets of a record beside owner and data.
 const FIXED_OCTETS: u64 = 10;
+/// Octets that an empty non-terminal takes in an image beside its name: header, hashes, places in index and order.
+const EMPTY_NAME_OCTETS: usize = 48;
 
 /// What has come so far.
 #[derive(Debug)]
@@ -90,6 +93,8 @@ pub struct Incoming {
     is_first: bool,
     state: State,
     record: Expanded,
+    /// The owner of the record before.
+    last_owner: Vec<u8>,
 }
 
 /// What the next record must be.
@@ -148,6 +153,7 @@ impl Incoming {
             is_first: true,
             state: State::Begin,
             record: Expanded::default(),
+            last_owner: Vec::new(),
         };
         (incoming, octets)
     }
@@ -217,8 +223,11 @@ impl Incoming {
             return Err(Fault::Record("its class is not IN".into()));
         }
         self.left.records = self.left.records.checked_sub(1).ok_or(Fault::Bound("records"))?;
-        let octets = FIXED_OCTETS + (record.owner().len() + record.data.len()) as u64;
+        let above = empty_names_octets(record.owner(), &self.last_owner, self.request.zone.as_wire().len());
+        let octets = FIXED_OCTETS + (record.owner().len() + record.data.len() + above) as u64;
         self.left.octets = self.left.octets.checked_sub(octets).ok_or(Fault::Bound("octets"))?;
+        self.last_owner.clear();
+        self.last_owner.extend_from_slice(record.owner());
         let serial = record.serial();
         if record.rtype == rtype::SOA && (serial.is_none() || record.owner() != self.request.zone.as_wire()) {
             return Err(Fault::Record("an SOA record that is malformed, or not of the zone".into()));
@@ -320,6 +329,20 @@ impl Incoming {
     fn begin_difference(&self) -> Result<Writer, Fault> {
         Ok(Writer::begin(self.record.as_record(), usize::MAX)?)
     }
+}
+
+/// Octets of the names between an owner and the apex, but for those that are above the owner before too: a zone comes in
+/// order, and a name of many labels brings as many more to lay out.
+fn empty_names_octets(owner: &[u8], before: &[u8], apex_octets: usize) -> usize {
+    let (mut name, mut octets) = (owner, 0);
+    while name.len() > apex_octets {
+        name = &name[1 + usize::from(name[0])..];
+        if name.len() <= apex_octets || before.ends_with(name) {
+            break;
+        }
+        octets += EMPTY_NAME_OCTETS + name.len();
+    }
+    octets
 }
 
 impl From<Unfit> for Fault {

@@ -217,6 +217,24 @@ fn what_does_not_end_is_cut_at_the_bounds() {
 }
 
 #[test]
+fn empty_non_terminals_count_as_what_they_take() {
+    // A name of many labels takes a node for each of them, unless the name before has had them laid out.
+    let apart = |i: u8| a(&format!("{}h{i}.example.test", "x.".repeat(100)), i);
+    let together = |i: u8| a(&format!("h{i}.{}example.test", "x.".repeat(100)), i);
+    let run = |records: Vec<Made>, octets: u64| {
+        let ask = Ask { zone: &apex(), since: None, id: ID, key: None, over_udp: false };
+        let (mut incoming, _) = Incoming::begin(&ask, Bounds { records: 1_000, octets }, hash_key(), NOW);
+        let answers = [vec![made_soa(1), ns()], records, vec![made_soa(1)]].concat();
+        feed(&mut incoming, &one(AXFR, &answers))
+    };
+    let Ok(Some(Received::Whole { builder, .. })) = run((0..20).map(together).collect(), 25_000) else { panic!() };
+    assert!(builder.finish().unwrap().octets() < 25_000);
+    assert_eq!(run((0..20).map(apart).collect(), 25_000).unwrap_err(), Fault::Bound("octets"));
+    let Ok(Some(Received::Whole { builder, .. })) = run((0..20).map(apart).collect(), 400_000) else { panic!() };
+    assert!((200_000..400_000).contains(&builder.finish().unwrap().octets()));
+}
+
+#[test]
 fn names_come_back_uncompressed_and_owners_in_lower_case() {
     let naptr = |name: &[u8]| [&[0, 1, 0, 2, 1, b'u', 3, b'E', b'2', b'U', 0][..], name].concat();
     let answers = [

@@ -108,7 +108,7 @@ impl Figures {
             metric.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
         }
         let status = &self.status;
-        let counters: [(&str, &str, u64); 14] = [
+        let counters: [(&str, &str, u64); 15] = [
             ("ringdns_reloads", "Reloads that took effect.", status.reloads),
             ("ringdns_reloads_failed", "Reloads that met mistakes.", status.reloads_failed),
             ("ringdns_swaps", "Times that the cores were given new images.", figures.swaps),
@@ -117,6 +117,7 @@ impl Figures {
             ("ringdns_transfers_in_axfr", "Zones taken in as a whole.", figures.transfers_whole),
             ("ringdns_transfers_in_ixfr", "Zones taken in as differences.", figures.transfers_differences),
             ("ringdns_transfers_in_failed", "Transfers that changed nothing.", figures.transfers_failed),
+            ("ringdns_zones_unwritten", "Versions of zones that could not be kept on disk.", figures.unwritten),
             ("ringdns_zone_expirations", "Times that a zone expired.", figures.expired),
             ("ringdns_notifies_in", "NOTIFYs that were heard.", figures.notices_in),
             ("ringdns_notifies_in_idle", "NOTIFYs that said nothing new.", figures.notices_in_idle),

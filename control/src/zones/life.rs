@@ -17,6 +17,7 @@ use tokio::time::sleep_until;
 use self::files::Look;
 use super::complaints::Complaints;
 use super::exchange::{self, Ask, Outcome, PACE, Pace};
+use super::keeping;
 use super::notices::{Notices, Notified};
 use super::notify;
 use super::secondary::{Due, Intervals};
@@ -78,6 +79,8 @@ pub(crate) struct Figures {
     /// Versions that are replaced and still held by a core, and notices that wait: as of now.
     pub(crate) retired: u64,
     pub(crate) notices_waiting: u64,
+    /// Versions that could not be kept on disk.
+    pub(crate) unwritten: u64,
 }
 
 /// How a reload went.
@@ -213,6 +216,7 @@ impl Life {
             notices_in_dropped: self.notices.dropped(),
             retired: self.plane.store.graveyard.len() as u64,
             notices_waiting: self.telling.waiting() as u64,
+            unwritten: keeping::unwritten(),
             ..self.figures
         }
     }

@@ -17,6 +17,7 @@ pub(crate) const SERVFAIL: u16 = 2;
 pub(crate) const NXDOMAIN: u16 = 3;
 pub(crate) const NOTIMP: u16 = 4;
 pub(crate) const REFUSED: u16 = 5;
+pub(crate) const NOTAUTH: u16 = 9;
 pub(crate) const BADVERS: u16 = 16;
 
 /// Extended DNS errors (RFC 8914 §4).

@@ -296,7 +296,9 @@ impl Shard {
             return self.answer_transfer(client, request, query, asker, reply);
         }
         let listener = self.images.listeners.get(usize::from(client.listener));
-        if !listener.is_some_and(|listener| listener.allow.contains(client.peer.ip())) {
+        if !listener.is_some_and(|listener| listener.allow.contains(client.peer.ip()))
+            && !self.is_refresh(client, query)
+        {
             return Err(Refusal::prohibited(|c| &mut c.refused_acl));
         }
         if query.qclass != CLASS_IN {

@@ -86,6 +86,15 @@ impl Shard {
         }
     }
 
+    /// Whether this is the question for a zone's serial from somebody who may transfer the zone: without its answer a
+    /// secondary would have the zone once and never again.
+    #[cold]
+    pub(super) fn is_refresh(&self, client: &Client, query: &Query<'_>) -> bool {
+        let is_soa = query.qclass == CLASS_IN && query.qtype == rtype::SOA;
+        let zone = is_soa.then(|| self.images.zone_at(&self.name)).flatten();
+        zone.is_some_and(|zone| self.is_allowed(&self.images.zones[zone as usize].about.allow_transfer, client))
+    }
+
     /// Whether one of `entries` allows the client of this request what they are about.
     pub(super) fn is_allowed(&self, entries: &[Allowed], client: &Client) -> bool {
         let key = self.signature.as_ref().map(|signature| signature.key.name());

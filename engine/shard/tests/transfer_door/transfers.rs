@@ -84,6 +84,27 @@ fn only_listed_peers_and_keys_may_have_a_zone() {
 }
 
 #[test]
+fn who_may_have_a_zone_may_ask_for_its_serial() {
+    let soa = query("example.test", rtype::SOA);
+    let mut sealed = soa.clone();
+    ringdns_shard::tsig::Sequence::sign(&key("move"), crate::world::CLOCK, &mut sealed);
+    for (peer, request, expected) in [
+        (LISTED, soa.clone(), 0),
+        (STRANGER, sealed, 0),
+        (STRANGER, soa, 5),
+        // And nothing else, where the listener is not for them.
+        (LISTED, query("example.test", rtype::NS), 5),
+        (LISTED, query("h1.example.test", rtype::SOA), 5),
+        (LISTED, query("closed.test", rtype::SOA), 5),
+    ] {
+        for via in [Transport::Udp, Transport::Tcp] {
+            let reply = Engine::default().reply(peer, via, &request);
+            assert_eq!(rcode(&reply), expected, "{peer} {via:?}");
+        }
+    }
+}
+
+#[test]
 fn what_cannot_be_transferred_is_told_apart() {
     for (what, via, request, expected) in [
         ("AXFR over UDP", Transport::Udp, query("example.test", rtype::AXFR), 4),

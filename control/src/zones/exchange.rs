@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ringdns_shard::limits::JOURNAL_DIFFERENCES_MAX;
 use ringdns_shard::transfer::{self, Bounds, Fault, Incoming, Progress, Received, SoaQuery};
 use ringdns_shard::tsig::Key;
 use ringdns_shard::wire::name::{HashKey, Name};
@@ -285,7 +286,10 @@ impl Ask {
                 };
                 self.workers.run(whole).await
             }
-            Received::Differences(differences) => self.workers.run(move || followed(&scene, differences)).await,
+            Received::Differences(differences) => {
+                let octets_max = self.octets_max;
+                self.workers.run(move || followed(&scene, differences, octets_max)).await
+            }
         };
         match made {
             Some(Ok((served, differences))) => Ok(Outcome::Transferred { served, differences }),
@@ -307,8 +311,12 @@ impl Ask {
 
 type Taken = (Incoming, Vec<u8>, Result<Progress, Fault>);
 
+/// Octets in memory for each octet that a transfer may have: differences must not make of a zone what could not be
+/// transferred as a whole.
+const IMAGE_OCTETS_A_TRANSFERRED: u64 = 8;
+
 /// The version that differences lead to.
-fn followed(scene: &Scene, differences: Vec<Difference>) -> Result<(Arc<Served>, bool), String> {
+fn followed(scene: &Scene, differences: Vec<Difference>, octets_max: u64) -> Result<(Arc<Served>, bool), String> {
     let before = scene.before.as_ref().ok_or("differences came where there is nothing to begin with")?;
     let image = match &differences[..] {
         [one] => before.image().apply(one),
@@ -319,6 +327,9 @@ fn followed(scene: &Scene, differences: Vec<Difference>) -> Result<(Arc<Served>,
         return followed_loosely(scene, before, &differences);
     }
     let image = image.map_err(|mismatch| mismatch.to_string())?;
+    if image.octets() as u64 > octets_max.saturating_mul(IMAGE_OCTETS_A_TRANSFERRED) {
+        return Err("the differences make the zone larger than `transfer` in [limits] lets one be".to_owned());
+    }
     load::verify(&image)?;
     Ok((scene.succeed_by(image, differences.into_iter().map(Arc::new).collect()), true))
 }
@@ -326,6 +337,10 @@ fn followed(scene: &Scene, differences: Vec<Difference>) -> Result<(Arc<Served>,
 /// The same where differences add what is there already. What is kept, and told to others, is what has really changed.
 fn followed_loosely(scene: &Scene, before: &Served, differences: &[Difference]) -> Result<(Arc<Served>, bool), String> {
     let (first, others) = differences.split_first().ok_or("a transfer brings a difference")?;
+    // Each is a walk over the memory of the zone.
+    if differences.len() > JOURNAL_DIFFERENCES_MAX {
+        return Err("too many differences come at once that add what is there already".to_owned());
+    }
     let mut image = before.image().apply_loosely(first).map_err(|mismatch| mismatch.to_string())?;
     for difference in others {
         image = image.apply_loosely(difference).map_err(|mismatch| mismatch.to_string())?;

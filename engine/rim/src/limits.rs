@@ -20,6 +20,8 @@ pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) const RECEIVE_PAUSE: Duration = Duration::from_millis(10);
 /// Requests of one connection that wait for an upstream; beyond, the connection is not read.
 pub(crate) const TCP_IN_FLIGHT_MAX: usize = 128;
+/// Transfers of one connection; beyond, it is not read, so that no peer takes all that a core allows with one connection.
+pub(crate) const TCP_TRANSFERS_MAX: usize = 8;
 /// Unsent output of one connection beyond which it is not read.
 pub(crate) const TCP_OUTPUT_PAUSE_OCTETS: usize = 64 << 10;
 /// Unsent output of one connection beyond which it is closed: replies to requests in flight come on top of the above.

@@ -30,7 +30,7 @@ use crate::clock;
 use crate::engine::{Core, Shared};
 use crate::limits::{
     ACCEPT_PAUSE, ACCEPTS_A_TURN_MAX, FRAME_OCTETS_MAX, SWEEP_MAX, SWEEP_MIN, SWEEPS_A_TIMEOUT, TCP_IN_FLIGHT_MAX,
-    TCP_IN_FLIGHT_PATIENCE, TCP_OUTPUT_OCTETS_MAX, TCP_OUTPUT_PAUSE_OCTETS, TCP_READ_OCTETS,
+    TCP_IN_FLIGHT_PATIENCE, TCP_OUTPUT_OCTETS_MAX, TCP_OUTPUT_PAUSE_OCTETS, TCP_READ_OCTETS, TCP_TRANSFERS_MAX,
 };
 use crate::runtime::{self, Readiness};
 use crate::telemetry::RimCounters;
@@ -365,7 +365,7 @@ impl Core {
     /// Which counter says why the connection may not be read on, if so. What waits to be sent is sent first.
     fn why_pause(&mut self, mark: u64) -> Option<fn(&mut RimCounters) -> &mut u64> {
         let connection = self.connections.of(mark)?;
-        if connection.in_flight >= TCP_IN_FLIGHT_MAX {
+        if connection.is_full() {
             return Some(|counters| &mut counters.tcp_in_flight_pauses);
         }
         if connection.output.waiting() < TCP_OUTPUT_PAUSE_OCTETS {
@@ -525,7 +525,12 @@ impl Connections {
 
 impl Connection {
     fn has_room(&self) -> bool {
-        self.in_flight < TCP_IN_FLIGHT_MAX && self.output.waiting() < TCP_OUTPUT_PAUSE_OCTETS
+        !self.is_full() && self.output.waiting() < TCP_OUTPUT_PAUSE_OCTETS
+    }
+
+    /// Whether as many requests are in flight as one connection may have.
+    fn is_full(&self) -> bool {
+        self.in_flight >= TCP_IN_FLIGHT_MAX || self.transfers.len() >= TCP_TRANSFERS_MAX
     }
 
     /// Whether there is something to write, now or once the socket takes more.

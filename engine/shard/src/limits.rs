@@ -30,8 +30,8 @@ pub const JOURNAL_DIFFERENCES_MAX: usize = 256;
 /// Records of an answer whose targets are looked up for the additional section; what more there are lead nowhere.
 pub const ADDITIONAL_TARGETS_MAX: usize = 16;
 /// Further rounds of the NSEC3 hash in a zone. All its names are hashed when it is laid out, and a name that it has not
-/// whenever it is asked for: more rounds would be work for an attacker to order. Validators give up beyond as many
-/// (RFC 9276 appendix B).
+/// whenever it is asked for: more rounds would be work for an attacker to order. Validators take far fewer for insecure
+/// (RFC 9276 §3.2).
 pub const NSEC3_ITERATIONS_MAX: u16 = 500;
 /// RRsets at one owner name of a zone.
 pub const RRSETS_A_NAME_MAX: usize = 255;

@@ -437,6 +437,34 @@ fn a_zone_larger_than_it_may_be_is_not_taken() {
 }
 
 #[test]
+fn a_zone_does_not_grow_by_differences_beyond_what_it_may_be() {
+    let mut large = text(1, 600);
+    let primary = Primary::start("a.test", &large);
+    let limit = "[limits]\ntransfer = \"64KiB\"\n";
+    let mut scene = Scene::new(folder(), &format!("{limit}{}", secondary(&[&primary])));
+    scene.serves("a.test", Some(1));
+    // Each step is small enough; together they are not.
+    let mut refused = None;
+    for serial in 2..40 {
+        for number in 0..700 {
+            large += &format!("s{serial}l{number} A 192.0.2.1\n");
+        }
+        large = large.replace(&format!(" h {} ", serial - 1), &format!(" h {serial} "));
+        primary.change(&large);
+        scene.notifier.notified("a.test".parse().unwrap(), None, primary.address.ip());
+        scene.wait("an end", |life, cores| {
+            on_cores(cores, "a.test") == Some(serial) || life.figures().transfers_failed > 0
+        });
+        if scene.life.figures().transfers_failed > 0 {
+            refused = Some(serial);
+            break;
+        }
+    }
+    assert!(refused.is_some_and(|serial| serial > 3), "{refused:?}: {:?}", scene.life.figures());
+    assert_eq!(on_cores(&scene.cores, "a.test"), refused.map(|serial| serial - 1));
+}
+
+#[test]
 fn forged_answers_are_passed_over_and_one_without_udp_is_asked_over_tcp() {
     let primary = Primary::start("a.test", &text(1, 600));
     let mut scene = Scene::new(folder(), &secondary(&[&primary]));

@@ -163,7 +163,9 @@ fn a_reader_that_stalls_is_closed_and_its_transfers_end() {
     server.wait_for("the stalled reader to be noticed", |counters| counters.tcp_stalled == 1);
     server.wait_for("its transfers to end", |_| server.shard_counters().transfers_cut > 0);
     let counters = server.shard_counters();
-    assert_eq!(counters.transfers_axfr, 20);
+    // Eight are what a connection may have at once, and few of them fit the buffers: it was not read to the end.
+    assert!((8..20).contains(&counters.transfers_axfr), "{}", counters.transfers_axfr);
+    assert!(server.counters().tcp_in_flight_pauses > 0);
     expect_closed(&mut stalled);
     // Others are served.
     let mut stream = server.tcp();

@@ -29,6 +29,9 @@ use crate::zones::{Keeping, Source, Wanted, is_whole, journal_for, stand_back};
 const ZONE_OCTETS_MAX: u64 = 4 << 30;
 /// Threads that read zones.
 const THREADS_MAX: usize = 4;
+/// Zones that one of them takes at a time, at most: of thousands several, so that whoever collects them is not woken for
+/// each, and of few one, so that large ones are shared out.
+const JOBS_AT_A_TIME_MAX: usize = 16;
 /// Faults of one zone that are shown; of the others the number is.
 const FAULTS_SHOWN_MAX: usize = 20;
 /// Loading that takes longer shows its progress on a terminal.
@@ -176,8 +179,10 @@ pub(crate) fn zones(jobs: &[Job], manner: Manner<'_>) -> Vec<Result<Loaded, Zone
     let next = AtomicUsize::new(0);
     let (done, outcomes) = mpsc::channel();
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-    // Half of the CPUs: where the cores are serving already, they go on to.
-    let threads = (cpus / 2).clamp(1, THREADS_MAX).min(jobs.len());
+    // Half of the CPUs where the cores are serving already: they go on to.
+    let cpus = if manner.in_background { cpus / 2 } else { cpus };
+    let threads = cpus.clamp(1, THREADS_MAX).min(jobs.len());
+    let at_a_time = (jobs.len() / 64).clamp(1, JOBS_AT_A_TIME_MAX);
     let outcomes = std::thread::scope(|scope| {
         for _ in 0..threads {
             let (next, done) = (&next, done.clone());
@@ -186,9 +191,11 @@ pub(crate) fn zones(jobs: &[Job], manner: Manner<'_>) -> Vec<Result<Loaded, Zone
                     stand_back();
                 }
                 loop {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(job) = jobs.get(index) else { return };
-                    done.send((index, zone(job, manner.key))).expect("the receiver waits for every thread");
+                    let first = next.fetch_add(at_a_time, Ordering::Relaxed);
+                    let Some(rest) = jobs.get(first..).filter(|rest| !rest.is_empty()) else { return };
+                    let of_this = &rest[..at_a_time.min(rest.len())];
+                    let outcomes = of_this.iter().map(|job| zone(job, manner.key)).collect();
+                    done.send((first, outcomes)).expect("the receiver waits for every thread");
                 }
             });
         }
@@ -232,7 +239,7 @@ fn served(outcomes: Vec<Outcome>, layout: &Layout) -> Vec<Result<Loaded, ZoneFau
 }
 
 /// Waits for `count` outcomes, showing how many there are when it takes long and somebody looks on.
-fn collect(count: usize, outcomes: &mpsc::Receiver<(usize, Outcome)>) -> Vec<Outcome> {
+fn collect(count: usize, outcomes: &mpsc::Receiver<(usize, Vec<Outcome>)>) -> Vec<Outcome> {
     let mut collected: Vec<_> = (0..count).map(|_| None).collect();
     let bar = ProgressBar::with_draw_target(Some(count as u64), ProgressDrawTarget::hidden()).with_style(
         ProgressStyle::with_template("loading zones {bar:30} {pos}/{len}, {elapsed}").expect("a constant of ours"),
@@ -240,9 +247,11 @@ fn collect(count: usize, outcomes: &mpsc::Receiver<(usize, Outcome)>) -> Vec<Out
     let mut patience = PROGRESS_AFTER;
     loop {
         match outcomes.recv_timeout(patience) {
-            Ok((index, outcome)) => {
-                collected[index] = Some(outcome);
-                bar.inc(1);
+            Ok((first, outcomes)) => {
+                bar.inc(outcomes.len() as u64);
+                for (place, outcome) in collected[first..].iter_mut().zip(outcomes) {
+                    *place = Some(outcome);
+                }
             }
             Err(RecvTimeoutError::Timeout) => {
                 if bar.is_hidden() {
@@ -347,16 +356,17 @@ fn read(apex: &Name, file: &ZoneFile, include: &[PathBuf], key: HashKey) -> Resu
         ZoneFile::Demonstration => DEMONSTRATION.to_vec(),
         ZoneFile::Path(path) => {
             let unreadable = |error| vec![format!("{}: cannot be read: {error}", path.display())];
-            let text = opened.read(path).map_err(unreadable)?;
-            let whole = path.canonicalize().map_err(unreadable)?;
-            opened.folders.extend(whole.parent().map(Path::to_owned));
-            // One that is not there yet is of no use, and no harm.
-            opened.folders.extend(include.iter().filter_map(|folder| folder.canonicalize().ok()));
-            text
+            opened.read(path).map_err(unreadable)?
         }
     };
     let mut builder = Builder::new(apex.clone(), key);
-    let mut include = |name: &str, from: &str| opened.include(name, from);
+    let mut include = |name: &str, from: &str| {
+        // Most zones include nothing, and never ask where they are.
+        if opened.folders.is_empty() {
+            opened.folders = folders(file, include)?;
+        }
+        opened.include(name, from)
+    };
     let mut take = |record: zone::file::Record<'_>| {
         builder.push(record.owner, record.rtype, record.ttl, record.rdata, record.place)
     };
@@ -402,6 +412,15 @@ pub(crate) fn read_copy(apex: &Name, path: &Path, key: HashKey) -> Result<Image,
     builder.finish().map_err(|faults| faults[0].1.clone())
 }
 
+/// The folders from which a zone's file may include others: its own, and those that are named; one that is not there yet
+/// is of no use, and no harm.
+fn folders(file: &ZoneFile, include: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
+    let ZoneFile::Path(path) = file else { return Err("the built-in zone includes nothing".to_owned()) };
+    let whole = path.canonicalize().map_err(|error| format!("{} cannot be found: {error}", path.display()))?;
+    let named = include.iter().filter_map(|folder| folder.canonicalize().ok());
+    Ok(whole.parent().map(Path::to_owned).into_iter().chain(named).collect())
+}
+
 /// A place as `file:line:column`, as far as it is known.
 fn shown(place: Place, files: &[String]) -> String {
     let file = files.get(usize::from(place.file)).map_or("", String::as_str);
@@ -428,12 +447,14 @@ impl Opened {
         if !fs::metadata(path)?.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
         }
-        let mut file = File::open(path)?;
-        self.stamps.push(Stamp::new(path, &file.metadata()?));
-        let mut text = Vec::new();
+        let file = File::open(path)?;
+        let metadata = file.metadata()?;
+        self.stamps.push(Stamp::new(path, &metadata));
         let left = ZONE_OCTETS_MAX - self.octets;
-        self.octets += (&mut file).take(left).read_to_end(&mut text)? as u64;
-        if file.read(&mut [0])? > 0 {
+        // Room for all of it and the end, so that it is read at once.
+        let mut text = Vec::with_capacity(metadata.len().min(left) as usize + 1);
+        self.octets += file.take(left + 1).read_to_end(&mut text)? as u64;
+        if self.octets > ZONE_OCTETS_MAX {
             return Err(io::Error::new(
                 io::ErrorKind::FileTooLarge,
                 format!("the files of a zone are at most {ZONE_OCTETS_MAX} octets together"),
@@ -445,7 +466,7 @@ impl Opened {
     /// Opens the file that `$INCLUDE` names in the file `from`: only in the folder of the zone file or below, or in those
     /// that the configuration names, so that whoever may write a zone cannot have other files of this machine read out.
     fn include(&mut self, name: &str, from: &str) -> Result<(String, Vec<u8>), String> {
-        let own = self.folders.first().ok_or("the built-in zone includes nothing")?;
+        let own = self.folders.first().ok_or("the folder of the zone file is not known")?;
         let path = Path::new(from).parent().unwrap_or(Path::new("")).join(name);
         let whole = path.canonicalize().map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
         if !self.folders.iter().any(|folder| whole.starts_with(folder)) {

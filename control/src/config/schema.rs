@@ -39,6 +39,8 @@ pub(super) trait Table: Sized {
     const NAME: &'static str;
     /// Entries of `[[NAME]]` at most; 0: the table is a single `[NAME]`.
     const ENTRIES_MAX: usize;
+    /// The keys that there are.
+    const KEYS: &'static [&'static str];
     /// Keys of the documented contract that this version does not have.
     const LATER: &'static [&'static str];
 
@@ -175,8 +177,7 @@ impl<'a> Reader<'a> {
     }
 
     fn table<T: Table>(&mut self, table: &DeTable<'_>, heading: Place) -> Option<T> {
-        let keys: Vec<&str> = T::describe().keys.iter().map(|key| key.name).collect();
-        self.known_keys(table, &T::heading(), &keys, T::LATER);
+        self.known_keys(table, &T::heading(), T::KEYS, T::LATER);
         T::read(self, table, heading)
     }
 
@@ -274,6 +275,7 @@ macro_rules! settings {
             impl Table for $type {
                 const NAME: &'static str = stringify!($table);
                 const ENTRIES_MAX: usize = $entries;
+                const KEYS: &'static [&'static str] = &[$(stringify!($key)),+];
                 const LATER: &'static [&'static str] = &[$($later),*];
 
                 fn describe() -> TableDescription {

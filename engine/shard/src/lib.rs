@@ -12,7 +12,7 @@
 //! | [`wire`] | messages: parsed in place, written in place |
 //! | [`tsig`] | messages signed and signatures verified |
 //! | [`telemetry`] | plain counters of a core |
-//! | *parts:* [`cache`], [`zone`], [`guard`], [`upstream`] | answers kept; zone images; who may ask; servers to ask |
+//! | *parts:* [`cache`], [`zone`], [`guard`], [`upstream`] | answers kept; zone images; who may ask, and how often; servers to ask |
 //! | [`transfer`] | zone transfers and notices of change, octets in and octets out |
 //! | [`images`] | what the control plane builds and a core only reads |
 //! | [`resolve`] | questions in flight: ask, retry, coalesce |

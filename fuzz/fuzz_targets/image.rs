@@ -10,11 +10,9 @@ use libfuzzer_sys::fuzz_target;
 use ringdns_fuzz::records::{Made, OwnerPick, RecordPick};
 use ringdns_fuzz::request::{Octets, Rare, TypePick};
 use ringdns_fuzz::{reply, world};
-use ringdns_shard::images::{Images, Zone};
 use ringdns_shard::limits::{MESSAGE_OCTETS_MAX, UDP_REPLY_OCTETS_MAX};
 use ringdns_shard::transfer::{Ask, Asked, Bounds, Content, Incoming, Outgoing, Progress, Received};
 use ringdns_shard::tsig::{self, Checked, Signer};
-use ringdns_shard::upstream::{Routes, Target};
 use ringdns_shard::wire::message::HEADER_OCTETS;
 use ringdns_shard::wire::name::{self, KeyedName, Name};
 use ringdns_shard::wire::rdata::rtype;
@@ -385,7 +383,7 @@ fn signer(request: &[u8], key: &tsig::Key) -> Signer {
 
 /// Replies are whole, and the same from the image that was changed and from one that is built.
 fn questions(image: &Arc<Image>, names: &[KeyedName], qtype: u16) {
-    let shard = |image: Arc<Image>| Shard::new(Arc::new(images(image)), [1; 32]);
+    let shard = |image: Arc<Image>| Shard::new(Arc::new(world::of_zone(image)), [1; 32]);
     let (mut changed, mut built) = (shard(Arc::clone(image)), shard(Arc::new(rebuilt(image))));
     let (mut one, mut other) = (vec![0; MESSAGE_OCTETS_MAX], vec![0; MESSAGE_OCTETS_MAX]);
     for name in names {
@@ -408,22 +406,5 @@ fn questions(image: &Arc<Image>, names: &[KeyedName], qtype: u16) {
                 assert_eq!(one[..octets], other[..octets]);
             }
         }
-    }
-}
-
-fn images(image: Arc<Image>) -> Images {
-    let shaped = world::images(0);
-    Images {
-        hash_key: world::key(),
-        listeners: shaped.listeners.clone(),
-        identity: Box::default(),
-        version: Box::default(),
-        routes: Arc::new(Routes::new(&world::key(), vec![(image.apex().clone(), Target::Zone(0))])),
-        zones: vec![Zone::new(image)],
-        keys: Arc::default(),
-        pools: Vec::new(),
-        cache: shaped.cache,
-        rrl: None,
-        bounds: shaped.bounds,
     }
 }

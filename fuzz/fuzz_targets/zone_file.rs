@@ -7,9 +7,7 @@ use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
 use ringdns_fuzz::{reply, world};
-use ringdns_shard::images::{Images, Zone};
 use ringdns_shard::limits::{MESSAGE_OCTETS_MAX, UDP_REPLY_OCTETS_MAX};
-use ringdns_shard::upstream::{Routes, Target};
 use ringdns_shard::wire::name::{self, KeyedName};
 use ringdns_shard::wire::rdata::rtype;
 use ringdns_shard::zone::{self, Builder, Image, lookup};
@@ -53,7 +51,7 @@ fuzz_target!(|data: &[u8]| {
         }
     }
     let image = Arc::new(image);
-    let mut shard = Shard::new(Arc::new(images(image.clone())), [1; 32]);
+    let mut shard = Shard::new(Arc::new(world::of_zone(image.clone())), [1; 32]);
     for name in &names {
         let keyed = KeyedName::new(&world::key(), name).expect("a name of ours is whole");
         for qtype in TYPES {
@@ -95,23 +93,6 @@ fn read(text: &[u8]) -> Option<Image> {
             assert!(!faults.is_empty());
             None
         }
-    }
-}
-
-fn images(image: Arc<Image>) -> Images {
-    let shaped = world::images(0);
-    Images {
-        hash_key: world::key(),
-        listeners: shaped.listeners.clone(),
-        identity: Box::default(),
-        version: Box::default(),
-        routes: Arc::new(Routes::new(&world::key(), vec![(image.apex().clone(), Target::Zone(0))])),
-        zones: vec![Zone::new(image)],
-        keys: Arc::default(),
-        pools: Vec::new(),
-        cache: shaped.cache,
-        rrl: None,
-        bounds: shaped.bounds,
     }
 }
 

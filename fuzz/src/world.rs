@@ -137,6 +137,24 @@ pub fn images(variant: usize) -> Arc<Images> {
     built[variant].clone()
 }
 
+/// Images of one zone, with the listeners and bounds of the others.
+pub fn of_zone(image: Arc<Image>) -> Images {
+    let shaped = images(0);
+    Images {
+        hash_key: key(),
+        listeners: shaped.listeners.clone(),
+        identity: Box::default(),
+        version: Box::default(),
+        routes: Arc::new(Routes::new(&key(), vec![(image.apex().clone(), Target::Zone(0))])),
+        zones: vec![Zone::new(image)],
+        keys: Arc::default(),
+        pools: Vec::new(),
+        cache: shaped.cache,
+        rrl: None,
+        bounds: shaped.bounds,
+    }
+}
+
 /// The zones: the first for peers of an address and for those with a key, with a difference to the serial before; the
 /// second for a key; the third for nobody; the last one without records.
 fn zones() -> [Zone; 4] {

@@ -6,9 +6,8 @@
 //!
 //! A name points only to what is spelt like it: a zone shall arrive in the case in which it was written.
 
-use crate::limits::LABEL_OCTETS_MAX;
 use crate::wire::name::{HashKey, KeyedName};
-use crate::wire::writer::POINTER_END;
+use crate::wire::writer::{POINTER_END, stands_at};
 
 /// Slots: about twice as many as there are suffixes in [`POINTER_END`] octets of an ordinary zone.
 const SLOTS: usize = 2_048;
@@ -52,7 +51,7 @@ impl Names {
             let known = probes(hash)
                 .map(|slot| self.slots[slot])
                 .take_while(|slot| slot.offset != 0)
-                .find(|slot| slot.hash == hash && stands_at(message, slot.offset, &wire[start..]));
+                .find(|slot| slot.hash == hash && stands_at(message, slot.offset, &wire[start..], <[u8]>::eq));
             if let Some(slot) = known {
                 return (start, Some(slot.offset));
             }
@@ -78,30 +77,6 @@ impl Names {
 /// The slots in which a suffix may be.
 fn probes(hash: u32) -> impl Iterator<Item = usize> {
     (0..PROBES).map(move |step| (hash as usize + step) % SLOTS)
-}
-
-/// Whether the name at `offset` of what is written so far is `wire`, in the same case.
-fn stands_at(message: &[u8], offset: u16, wire: &[u8]) -> bool {
-    let mut at = usize::from(offset);
-    let mut rest = wire;
-    loop {
-        let octet = usize::from(message[at]);
-        if octet > LABEL_OCTETS_MAX {
-            let target = (octet & 0x3f) << 8 | usize::from(message[at + 1]);
-            assert!(target < at, "pointers of ours lead back");
-            at = target;
-            continue;
-        }
-        let end = at + octet + 1;
-        match rest.split_at_checked(octet + 1) {
-            Some((label, tail)) if message[at..end] == *label => rest = tail,
-            _ => return false,
-        }
-        if rest.is_empty() {
-            return true;
-        }
-        at = end;
-    }
 }
 
 #[cfg(test)]

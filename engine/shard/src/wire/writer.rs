@@ -245,7 +245,9 @@ impl<'a> Writer<'a> {
         'suffix: for labels in (1..=scratch.labels()).rev() {
             let hash = scratch.suffix_hash(labels) as u32;
             for i in 0..*length {
-                if hashes[i] == hash && stands_at(&self.buffer[..self.length], offsets[i], scratch.suffix(labels)) {
+                if hashes[i] == hash
+                    && stands_at(&self.buffer[..self.length], offsets[i], scratch.suffix(labels), name::same)
+                {
                     known = Some((labels, offsets[i]));
                     break 'suffix;
                 }
@@ -309,8 +311,8 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// Whether the name at `offset` of what is written so far is `wire`, but for case.
-fn stands_at(message: &[u8], offset: u16, wire: &[u8]) -> bool {
+/// Whether the name at `offset` of what is written so far is `wire`, as `same` compares labels.
+pub(crate) fn stands_at(message: &[u8], offset: u16, wire: &[u8], same: impl Fn(&[u8], &[u8]) -> bool) -> bool {
     let mut at = usize::from(offset);
     let mut rest = wire;
     loop {
@@ -322,7 +324,7 @@ fn stands_at(message: &[u8], offset: u16, wire: &[u8]) -> bool {
             continue;
         }
         let (label, tail) = match rest.split_at_checked(octet + 1) {
-            Some((label, tail)) if name::same(&message[at..at + octet + 1], label) => (label, tail),
+            Some((label, tail)) if same(&message[at..at + octet + 1], label) => (label, tail),
             _ => return false,
         };
         if tail.is_empty() {

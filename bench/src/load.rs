@@ -139,9 +139,16 @@ fn images(key: HashKey) -> Images {
             min_ttl: Duration::ZERO,
             max_ttl: Duration::from_secs(86_400),
             negative_max_ttl: Duration::from_secs(3600),
+            ..CacheSettings::PLAIN
         },
-        rrl: None,
-        bounds: Bounds { resolves: 1000, waiters: 10, tcp_idle: Duration::from_secs(10), udp_ports: 8 },
+        bounds: Bounds {
+            resolves: 1000,
+            waiters: 10,
+            tcp_idle: Duration::from_secs(10),
+            udp_ports: 8,
+            ..Bounds::DEFAULT
+        },
+        ..Images::bare(key)
     }
 }
 

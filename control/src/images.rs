@@ -45,12 +45,14 @@ impl Frame {
                 min_ttl: *settings.cache.min_ttl,
                 max_ttl: *settings.cache.max_ttl,
                 negative_max_ttl: *settings.cache.negative_max_ttl,
+                ..CacheSettings::DEFAULT
             },
             bounds: Bounds {
                 resolves: *settings.limits.resolves as usize,
                 waiters: *settings.limits.waiters as usize,
                 tcp_idle: *settings.limits.tcp_idle,
                 udp_ports,
+                ..Bounds::DEFAULT
             },
             rrl: rate_limit(&settings.limits.rrl, layout.cores()),
         }
@@ -70,12 +72,13 @@ impl Frame {
                 identity: self.identity.clone(),
                 version: self.version.clone(),
                 routes: Arc::clone(&self.routes),
-                zones: zones.iter().map(|zone| zone.of_group(layout.group(core))).collect(),
+                zones: zones.iter().map(|zone| zone.of_core(core, layout)).collect(),
                 pools: self.pools.clone(),
                 keys: Arc::clone(&self.keys),
                 cache: self.cache,
                 bounds: self.bounds,
                 rrl: self.rrl.clone(),
+                ..Images::bare(self.hash_key)
             })
         };
         (0..layout.cores()).map(of_core).collect()

@@ -95,6 +95,7 @@ fn answer(message: &[u8], question_octets: usize) {
         min_ttl: Duration::from_secs(u64::from(message[0] & 7)),
         max_ttl: Duration::from_secs(86_400),
         negative_max_ttl: Duration::from_secs(3_600),
+        ..CacheSettings::PLAIN
     };
     let message = &message[..message.len().min(65_535)];
     let Ok(answer) = Answer::parse(message, question_octets, &settings, message[1] & 1 != 0) else { return };

@@ -150,8 +150,8 @@ pub fn of_zone(image: Arc<Image>) -> Images {
         keys: Arc::default(),
         pools: Vec::new(),
         cache: shaped.cache,
-        rrl: None,
         bounds: shaped.bounds,
+        ..Images::bare(key())
     }
 }
 
@@ -230,6 +230,7 @@ fn build(variant: usize, zones: Vec<Zone>) -> Images {
             min_ttl: Duration::ZERO,
             max_ttl: Duration::from_secs(3600),
             negative_max_ttl: Duration::from_secs(60),
+            ..CacheSettings::PLAIN
         },
         rrl: (variant == 4).then(|| rrl::Settings {
             rate: 1,
@@ -244,7 +245,9 @@ fn build(variant: usize, zones: Vec<Zone>) -> Images {
             waiters: if variant == 1 { 1 } else { WAITERS },
             tcp_idle: Duration::from_secs(10),
             udp_ports: UDP_PORTS,
+            ..Bounds::DEFAULT
         },
+        ..Images::bare(hash_key)
     }
 }
 

@@ -27,9 +27,15 @@ fn images() -> Arc<Images> {
         zones: Vec::new(),
         keys: Arc::default(),
         pools: Vec::new(),
-        cache: CacheSettings { octets: 1 << 20, min_ttl: Duration::ZERO, max_ttl: minute, negative_max_ttl: minute },
-        rrl: None,
-        bounds: Bounds { resolves: 10, waiters: 10, tcp_idle: minute, udp_ports: 1 },
+        cache: CacheSettings {
+            octets: 1 << 20,
+            min_ttl: Duration::ZERO,
+            max_ttl: minute,
+            negative_max_ttl: minute,
+            ..CacheSettings::PLAIN
+        },
+        bounds: Bounds { resolves: 10, waiters: 10, tcp_idle: minute, udp_ports: 1, ..Bounds::DEFAULT },
+        ..Images::bare(hash_key)
     })
 }
 

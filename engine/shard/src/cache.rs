@@ -452,6 +452,7 @@ mod tests {
         min_ttl: Duration::ZERO,
         max_ttl: Duration::from_secs(86_400),
         negative_max_ttl: Duration::from_secs(3600),
+        ..CacheSettings::PLAIN
     };
     const KEY: Key = Key { qtype: rtype::A, dnssec_ok: false, checking_disabled: false, era: 0 };
 

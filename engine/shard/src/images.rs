@@ -44,6 +44,23 @@ pub struct Images {
 }
 
 impl Images {
+    /// Images with nothing in them: whoever builds some says what differs.
+    pub fn bare(hash_key: HashKey) -> Images {
+        Images {
+            hash_key,
+            listeners: Vec::new(),
+            identity: Box::default(),
+            version: Box::default(),
+            routes: Arc::new(Routes::new(&hash_key, Vec::new())),
+            zones: Vec::new(),
+            keys: Arc::default(),
+            pools: Vec::new(),
+            cache: CacheSettings::DEFAULT,
+            bounds: Bounds::DEFAULT,
+            rrl: None,
+        }
+    }
+
     /// The records of a zone, where it is loaded.
     #[inline]
     pub(crate) fn image(&self, zone: u32) -> Option<&zone::Image> {
@@ -152,6 +169,36 @@ pub struct CacheSettings {
     pub max_ttl: Duration,
     /// Longest time a negative answer is kept.
     pub negative_max_ttl: Duration,
+    /// How long a failure is remembered (RFC 9520); zero: not at all.
+    pub failure_ttl: Duration,
+    /// How long past its TTL an answer may still be served (RFC 8767); zero: not at all.
+    pub stale: Duration,
+    /// A client waits so long for a fresh answer before it gets a stale one.
+    pub stale_after: Duration,
+    /// Whether answers that are asked for often are fetched anew before they run out.
+    pub prefetch: bool,
+}
+
+impl CacheSettings {
+    /// What the configuration has where it says nothing, for a single core.
+    pub const DEFAULT: CacheSettings = CacheSettings {
+        octets: 256 << 20,
+        min_ttl: Duration::ZERO,
+        max_ttl: Duration::from_hours(24),
+        negative_max_ttl: Duration::from_hours(1),
+        failure_ttl: Duration::from_secs(5),
+        stale: Duration::from_hours(24),
+        stale_after: Duration::from_millis(1_800),
+        prefetch: true,
+    };
+
+    /// Fresh answers alone, kept as long as their TTLs say.
+    pub const PLAIN: CacheSettings = CacheSettings {
+        failure_ttl: Duration::ZERO,
+        stale: Duration::ZERO,
+        prefetch: false,
+        ..CacheSettings::DEFAULT
+    };
 }
 
 /// Bounds of one core.
@@ -165,4 +212,20 @@ pub struct Bounds {
     pub tcp_idle: Duration,
     /// UDP sockets towards upstreams, for each address family.
     pub udp_ports: u8,
+    /// Questions in flight towards upstreams for names of one zone.
+    pub zone_resolves: usize,
+    /// Questions a second towards upstreams for names of one zone; zero: as many as come.
+    pub zone_rate: u32,
+}
+
+impl Bounds {
+    /// What the configuration has where it says nothing.
+    pub const DEFAULT: Bounds = Bounds {
+        resolves: 10_000,
+        waiters: 1_000,
+        tcp_idle: Duration::from_secs(10),
+        udp_ports: 8,
+        zone_resolves: 1_000,
+        zone_rate: 0,
+    };
 }

@@ -173,9 +173,10 @@ fn shard(image: Image) -> Shard {
             min_ttl: Duration::ZERO,
             max_ttl: Duration::from_secs(3_600),
             negative_max_ttl: Duration::from_secs(3_600),
+            ..CacheSettings::PLAIN
         },
-        rrl: None,
-        bounds: Bounds { resolves: 1, waiters: 1, tcp_idle: Duration::from_secs(10), udp_ports: 1 },
+        bounds: Bounds { resolves: 1, waiters: 1, tcp_idle: Duration::from_secs(10), udp_ports: 1, ..Bounds::DEFAULT },
+        ..Images::bare(hash_key)
     };
     Shard::new(Arc::new(images), [3; 32])
 }

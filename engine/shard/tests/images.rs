@@ -43,9 +43,16 @@ fn images(port: u16, zones: &[&str]) -> Arc<Images> {
             min_ttl: Duration::ZERO,
             max_ttl: Duration::from_secs(3600),
             negative_max_ttl: Duration::from_secs(3600),
+            ..CacheSettings::PLAIN
         },
-        rrl: None,
-        bounds: Bounds { resolves: 10, waiters: 10, tcp_idle: Duration::from_secs(10), udp_ports: 1 },
+        bounds: Bounds {
+            resolves: 10,
+            waiters: 10,
+            tcp_idle: Duration::from_secs(10),
+            udp_ports: 1,
+            ..Bounds::DEFAULT
+        },
+        ..Images::bare(key)
     })
 }
 

@@ -121,9 +121,16 @@ impl Setup {
                 min_ttl: Duration::ZERO,
                 max_ttl: Duration::from_secs(60),
                 negative_max_ttl: Duration::from_secs(60),
+                ..CacheSettings::PLAIN
             },
-            rrl: None,
-            bounds: Bounds { resolves: 1_000, waiters: 1_000, tcp_idle: self.tcp_idle, udp_ports: 2 },
+            bounds: Bounds {
+                resolves: 1_000,
+                waiters: 1_000,
+                tcp_idle: self.tcp_idle,
+                udp_ports: 2,
+                ..Bounds::DEFAULT
+            },
+            ..Images::bare(hash_key)
         })
     }
 }

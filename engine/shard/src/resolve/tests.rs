@@ -10,6 +10,7 @@ const SETTINGS: CacheSettings = CacheSettings {
     min_ttl: Duration::ZERO,
     max_ttl: Duration::from_secs(86_400),
     negative_max_ttl: Duration::from_secs(3600),
+    ..CacheSettings::PLAIN
 };
 const KEY: Key = Key { qtype: rtype::A, dnssec_ok: false, checking_disabled: false, era: 0 };
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -23,7 +24,7 @@ struct Rig {
 
 impl Rig {
     fn new(resolves: usize, waiters: usize) -> Rig {
-        let bounds = Bounds { resolves, waiters, tcp_idle: Duration::from_secs(10), udp_ports: 1 };
+        let bounds = Bounds { resolves, waiters, tcp_idle: Duration::from_secs(10), udp_ports: 1, ..Bounds::DEFAULT };
         Rig {
             resolver: Resolver::new(HashKey::from_seed([1; 16]), bounds, [2; 32]),
             counters: Counters::default(),

@@ -51,14 +51,16 @@ pub(crate) fn images(config: &Config) -> Result<Arc<Images>, String> {
             min_ttl: ttl(config, "min", 0),
             max_ttl: ttl(config, "max", 86_400),
             negative_max_ttl: ttl(config, "max_negative", 3_600),
+            ..CacheSettings::PLAIN
         },
-        rrl: None,
         bounds: Bounds {
             resolves: count(config, "num-queries-per-thread", 1_000)?,
             waiters: count(config, "waiters-per-name", 1_000)?,
             tcp_idle: Duration::from_secs(10),
             udp_ports: 8,
+            ..Bounds::DEFAULT
         },
+        ..Images::bare(hash_key)
     }))
 }
 

@@ -17,6 +17,7 @@ const CACHE: CacheSettings = CacheSettings {
     min_ttl: Duration::ZERO,
     max_ttl: Duration::from_secs(86_400),
     negative_max_ttl: Duration::from_secs(3_600),
+    ..CacheSettings::PLAIN
 };
 const QUESTION: &[u8] = b"\x01a\x04test\0\0\x01\0\x01";
 /// Where the first record begins.
@@ -111,8 +112,8 @@ fn images(target: Target) -> Arc<Images> {
         keys: Arc::default(),
         pools: vec![pool(1), pool(2)],
         cache: CACHE,
-        rrl: None,
-        bounds: Bounds { resolves: 1, waiters: 2, tcp_idle: Duration::from_secs(1), udp_ports: 1 },
+        bounds: Bounds { resolves: 1, waiters: 2, tcp_idle: Duration::from_secs(1), udp_ports: 1, ..Bounds::DEFAULT },
+        ..Images::bare(hash_key)
     })
 }
 

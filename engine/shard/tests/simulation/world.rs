@@ -36,8 +36,10 @@ const CACHE: CacheSettings = CacheSettings {
     min_ttl: Duration::ZERO,
     max_ttl: Duration::from_secs(40),
     negative_max_ttl: Duration::from_secs(10),
+    ..CacheSettings::PLAIN
 };
-const BOUNDS: Bounds = Bounds { resolves: 24, waiters: 5, tcp_idle: Duration::from_secs(10), udp_ports: UDP_PORTS };
+const BOUNDS: Bounds =
+    Bounds { resolves: 24, waiters: 5, tcp_idle: Duration::from_secs(10), udp_ports: UDP_PORTS, ..Bounds::DEFAULT };
 /// Actions at one moment beyond which the shard is taken to go round in circles.
 const ACTIVITY_MAX: usize = 10_000;
 
@@ -409,7 +411,7 @@ fn images(servers: &Servers) -> Images {
         keys: Arc::new([Arc::unwrap_or_clone(key())].into_iter().collect()),
         pools: vec![pool("udp", Protocol::Udp, Strategy::Uniform), pool("tcp", Protocol::Tcp, Strategy::Fallback)],
         cache: CACHE,
-        rrl: None,
         bounds: BOUNDS,
+        ..Images::bare(hash_key)
     }
 }

@@ -17,8 +17,10 @@
 //! IXFR (`transfer`) and NOTIFY (`notify`) are for the peers that a zone lists, whoever else may ask at the listener. Over
 //! UDP equal answers of zones may be limited (`limited`). None of these costs a plain query more than a look.
 
+mod asker;
 mod authoritative;
 mod chaos;
+mod forward;
 mod limited;
 mod notify;
 mod signed;
@@ -27,23 +29,23 @@ mod transfer;
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use crate::cache::{Answer, Cache, Key, Reply};
+use crate::cache::{Answer, Cache};
 use crate::guard::rrl::Limiter;
 use crate::images::Images;
-use crate::limits::{IDENTITY_OCTETS_MAX, MESSAGE_OCTETS_MAX, RESOLVES_MAX, UDP_PLAIN_OCTETS_MAX};
-use crate::resolve::{self, Ask, Event, Failure, Finished, Order, Resolver};
+use crate::limits::{IDENTITY_OCTETS_MAX, MESSAGE_OCTETS_MAX, RESOLVES_MAX};
+use crate::resolve::{self, Failure, Order, Resolver};
 use crate::telemetry::Counters;
 use crate::time::Time;
 use crate::upstream::Target;
-use crate::wire::edns::{self, Edns, EdnsOption, ExtendedError, ReplyOpt};
+use crate::wire::edns::{self, ExtendedError};
 use crate::wire::message::{HEADER_OCTETS, Header, Query, Rcode, flags, opcode};
 use crate::wire::name::KeyedName;
 use crate::wire::rdata::{CLASS_IN, rtype};
 use crate::wire::writer::{Compressor, Writer};
+use asker::Asker;
 use authoritative::Chain;
 use signed::Signature;
 pub use transfer::TransferMessage;
@@ -130,25 +132,6 @@ pub enum Action {
         /// As in the [`Action::AskTcp`] that opened it.
         exchange: u64,
     },
-}
-
-/// What must be known of an asker to write the reply, whenever that is.
-#[derive(Clone, Copy, Debug)]
-struct Asker {
-    id: u16,
-    /// Opcode, RD and CD, as asked: they are copied (RFC 1035 §4.1.1, RFC 4035 §3.2.2).
-    flags: u16,
-    /// Octets that it takes.
-    limit: u16,
-    edns: Option<AskerEdns>,
-}
-
-/// What an asker's OPT record means for the reply's.
-#[derive(Clone, Copy, Debug)]
-struct AskerEdns {
-    dnssec_ok: bool,
-    nsid: bool,
-    keepalive: bool,
 }
 
 /// Somebody who waits for an answer.
@@ -325,103 +308,6 @@ impl Shard {
         }
     }
 
-    /// From the cache, or later.
-    fn answer_from_upstream(
-        &mut self,
-        now: Time,
-        client: &Client,
-        query: &Query<'_>,
-        asker: Asker,
-        reply: &mut [u8],
-    ) -> Result<Outcome, Refusal> {
-        let key = Key {
-            qtype: query.qtype,
-            dnssec_ok: asker.edns.is_some_and(|edns| edns.dnssec_ok),
-            checking_disabled: asker.flags & flags::CD != 0,
-            era: self.era,
-        };
-        let hash = key.hash(&self.images.hash_key, &self.name);
-        if let Some(hit) = self.cache.find(now, hash, &self.name, key) {
-            self.counters.cache_hits += 1;
-            let form = asker.reply(&self.images, query.question, None);
-            let (octets, truncated) = hit.answer.write(reply, hit.age, &form);
-            self.counters.reply(hit.answer.rcode(), truncated);
-            return Ok(Outcome::Reply(octets));
-        }
-        self.counters.cache_misses += 1;
-        let Shard { images, name, cache, resolver, queue, counters, signature, .. } = self;
-        let waiter = || Waiter { client: *client, asker, question: query.question.into(), signature: signature.take() };
-        let taken = match resolver.find(hash, name.as_wire(), key) {
-            Some(question) => {
-                counters.coalesced += 1;
-                resolver.join(question, waiter)
-            }
-            None => {
-                let (candidates, timeout) = images.servers(name, query.qtype);
-                let orders = &mut |order| queue.push_back(Queued::Order(order));
-                let mut event = Event { now, settings: cache.settings(), counters, orders };
-                let ask = Ask { hash, name: name.as_wire(), key, waiter };
-                resolver.begin(&mut event, ask, candidates, timeout)
-            }
-        };
-        match taken {
-            Ok(()) => Ok(Outcome::Pending),
-            Err(refused) => Err(Refusal {
-                rcode: Rcode::Refused,
-                error: Some(ExtendedError::Other),
-                counter: match refused {
-                    resolve::Refused::Resolves => |c| &mut c.refused_resolves,
-                    resolve::Refused::Waiters => |c| &mut c.refused_waiters,
-                },
-            }),
-        }
-    }
-
-    /// A datagram came from `server` on upstream socket `socket`.
-    pub fn on_reply_udp(&mut self, now: Time, socket: u8, server: SocketAddr, message: &[u8]) {
-        self.on_event(now, |resolver, event| resolver.on_reply_udp(event, socket, server, message));
-    }
-
-    /// The reply of a TCP exchange came, without its length prefix.
-    pub fn on_reply_tcp(&mut self, now: Time, exchange: u64, message: &[u8]) {
-        self.on_event(now, |resolver, event| resolver.on_reply_tcp(event, exchange, message));
-    }
-
-    /// The query of an [`Action::AskUdp`] could not be sent from `socket`: the next server is asked at once. `id` is the
-    /// query's, in its first two octets.
-    pub fn on_failure_udp(&mut self, now: Time, socket: u8, id: u16) {
-        self.on_event(now, |resolver, event| resolver.on_failure_udp(event, socket, id));
-    }
-
-    /// A TCP exchange failed: not connected, reset, closed without a reply.
-    pub fn on_failure_tcp(&mut self, now: Time, exchange: u64) {
-        self.on_event(now, |resolver, event| resolver.on_failure_tcp(event, exchange));
-    }
-
-    /// Time has come to [`Shard::deadline`], or passed it.
-    pub fn on_deadline(&mut self, now: Time) {
-        while self.on_event(now, Resolver::expire) {}
-    }
-
-    /// Hands an event to the questions in flight. Returns whether one of them came to its end: then its answer is kept,
-    /// and given to everybody who waits.
-    fn on_event(
-        &mut self,
-        now: Time,
-        handle: impl FnOnce(&mut Resolver<Waiter>, &mut Event<'_>) -> Option<Finished<Waiter>>,
-    ) -> bool {
-        let Shard { resolver, cache, counters, queue, .. } = self;
-        let orders = &mut |order| queue.push_back(Queued::Order(order));
-        let mut event = Event { now, settings: cache.settings(), counters, orders };
-        let Some(Finished { hash, name, key, waiters, result }) = handle(resolver, &mut event) else { return false };
-        match &result {
-            Ok(answer) => cache.insert(now, hash, &name, key, answer, counters),
-            Err(_) => counters.resolves_failed += waiters.len() as u64,
-        }
-        queue.extend(waiters.into_iter().map(|waiter| Queued::Reply { waiter, result: result.clone() }));
-        true
-    }
-
     /// The next moment at which [`Shard::on_deadline`] has something to do.
     pub fn deadline(&self) -> Option<Time> {
         self.resolver.deadline()
@@ -450,28 +336,6 @@ impl Shard {
                         });
                     }
                 }
-            }
-        }
-    }
-
-    fn write_reply(&mut self, waiter: &Waiter, result: &Result<Answer, Failure>, buffer: &mut [u8]) -> usize {
-        let Shard { images, counters, compressor, .. } = self;
-        let Waiter { asker, question, .. } = waiter;
-        match result {
-            Ok(answer) => {
-                let (octets, truncated) = answer.write(buffer, Duration::ZERO, &asker.reply(images, question, None));
-                counters.reply(answer.rcode(), truncated);
-                octets
-            }
-            Err(failure) => {
-                let error = match failure {
-                    Failure::Unreachable => ExtendedError::NoReachableAuthority,
-                    Failure::Errors => ExtendedError::NetworkError,
-                };
-                let Reply { id, flags, question, opt, limit } = asker.reply(images, question, Some(error));
-                let writer = Writer::new(buffer, limit, question, opt, compressor, images.hash_key);
-                counters.reply(Rcode::ServFail as u16, false);
-                writer.finish(id, flags | flags::QR, Rcode::ServFail)
             }
         }
     }
@@ -580,68 +444,6 @@ fn check(images: &Images) {
     assert!(images.identity.len() <= IDENTITY_OCTETS_MAX && images.version.len() <= IDENTITY_OCTETS_MAX);
     assert!(images.bounds.resolves <= RESOLVES_MAX);
     assert!(images.cache.min_ttl <= images.cache.max_ttl);
-}
-
-impl Asker {
-    #[inline]
-    fn new(client: &Client, query: &Query<'_>) -> Asker {
-        let edns = query.edns.as_ref();
-        let limit = match client.via {
-            Transport::Tcp => MESSAGE_OCTETS_MAX,
-            Transport::Udp => edns.map_or(UDP_PLAIN_OCTETS_MAX, Edns::udp_reply_octets),
-        };
-        Asker {
-            id: query.header.id,
-            flags: query.header.flags & (flags::OPCODE | flags::RD | flags::CD),
-            limit: limit as u16,
-            edns: edns.map(|edns| AskerEdns::new(edns, client.via)),
-        }
-    }
-
-    /// The form of a reply for a name that goes to upstreams: recursion is available.
-    #[inline]
-    fn reply<'a>(&self, images: &'a Images, question: &'a [u8], error: Option<ExtendedError>) -> Reply<'a> {
-        Reply {
-            id: self.id,
-            flags: self.flags | flags::RA,
-            question,
-            opt: self.opt(images, error),
-            limit: self.limit.into(),
-        }
-    }
-
-    /// The OPT record of the reply: none where the asker sent none (RFC 6891 §7).
-    #[inline]
-    fn opt<'a>(&self, images: &'a Images, error: Option<ExtendedError>) -> Option<ReplyOpt<'a>> {
-        self.edns.map(|edns| ReplyOpt {
-            extended_rcode: 0,
-            dnssec_ok: edns.dnssec_ok,
-            nsid: (edns.nsid && !images.identity.is_empty()).then_some(&*images.identity),
-            keepalive: edns.keepalive.then(|| tenths(images.bounds.tcp_idle)),
-            error,
-        })
-    }
-}
-
-impl AskerEdns {
-    #[inline]
-    fn new(edns: &Edns<'_>, via: Transport) -> AskerEdns {
-        let mut asker = AskerEdns { dnssec_ok: edns.dnssec_ok, nsid: false, keepalive: false };
-        for option in edns.options() {
-            match option {
-                EdnsOption::Nsid(_) => asker.nsid = true,
-                // Over UDP it means nothing (RFC 7828 §3.2.1).
-                EdnsOption::Keepalive(_) => asker.keepalive = via == Transport::Tcp,
-                EdnsOption::ExtendedError(..) | EdnsOption::Unknown { .. } => {}
-            }
-        }
-        asker
-    }
-}
-
-/// A span in tenths of a second, as edns-tcp-keepalive has it.
-fn tenths(span: Duration) -> u16 {
-    u16::try_from(span.as_millis() / 100).unwrap_or(u16::MAX)
 }
 
 impl Refusal {

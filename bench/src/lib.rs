@@ -1,5 +1,6 @@
-//! What ringdns costs: an engine with a zone and a warm cache, and questions for it, in process and without sockets; and
-//! a client that measures servers from outside.
+//! What ringdns costs: an engine with a zone and a warm cache, and questions for it, in process and without sockets; how
+//! often its cache has what is asked for, beside other policies; and a client that measures servers from outside.
 
 pub mod client;
+pub mod hit_rate;
 pub mod load;

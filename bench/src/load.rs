@@ -91,7 +91,7 @@ impl Load {
         assert_eq!(outcome, Outcome::Pending);
         let action = self.shard.poll_action(&mut self.reply);
         let Some(Action::AskUdp { socket, server, octets }) = action else { panic!("{action:?}") };
-        let mut answer = self.reply[..octets - 11].to_vec();
+        let mut answer = self.reply[..request.len().min(octets)].to_vec();
         answer[2..12].copy_from_slice(&[0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0]);
         answer.extend(b"\xc0\x0c\0\x01\0\x01\0\0\x0e\x10\0\x04\xc0\0\x02\x01");
         self.shard.on_reply_udp(now, socket, server, &answer);
@@ -119,10 +119,11 @@ fn images(key: HashKey) -> Images {
     let server = Server { protocol: Protocol::Udp, address: ([127, 0, 0, 1], 53).into() };
     let pool = Pool {
         name: "origin".into(),
-        servers: vec![server],
+        servers: vec![server.into()],
         kind: Kind::Resolver,
         strategy: Strategy::Uniform,
         timeout: Duration::from_secs(2),
+        spec: Box::default(),
     };
     let routes = vec![(name("example.com"), Target::Zone(0)), (name("cached.test"), Target::Pools(vec![0]))];
     Images {

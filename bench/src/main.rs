@@ -6,6 +6,9 @@
 //! round and prints nothing: two such runs of different length under `valgrind --tool=callgrind` differ by the
 //! instructions of the queries between them, which is how `scripts/bench` counts.
 //!
+//! `ringdns-bench hit-rate [NAMES QUESTIONS]` asks the cache, and policies of the literature beside it, for the names of a
+//! trace, 10,000,000 times for 1,000,000 names unless told, and prints how often they had them (`results/hit-rate.txt`).
+//!
 //! `ringdns-bench fetch ADDRESS ZONE` fetches a zone by AXFR and prints messages, records, octets and seconds.
 //! `ringdns-bench probe ADDRESS NAME SECONDS` asks for an address time and again, and prints how long answers took.
 
@@ -14,8 +17,8 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use ringdns_bench::client;
 use ringdns_bench::load::{CASES, Load};
+use ringdns_bench::{client, hit_rate};
 use ringdns_shard::wire::name::Name;
 
 const ROUNDS: usize = 11;
@@ -34,6 +37,11 @@ fn main() -> ExitCode {
             (Ok(address), Ok(name), Ok(seconds)) => told(probe(address, &name, Duration::from_secs(seconds))),
             _ => usage(),
         },
+        ["hit-rate"] => hit_rates(1_000_000, 10_000_000),
+        ["hit-rate", names, questions] => match (names.parse(), questions.parse()) {
+            (Ok(names), Ok(questions)) => hit_rates(names, questions),
+            _ => usage(),
+        },
         [case] => engine(case, 1_000_000, false),
         [case, queries] => queries.parse().map_or_else(|_| usage(), |queries| engine(case, queries, false)),
         [case, queries, "once"] => queries.parse().map_or_else(|_| usage(), |queries| engine(case, queries, true)),
@@ -41,9 +49,14 @@ fn main() -> ExitCode {
     }
 }
 
+fn hit_rates(names: usize, questions: usize) -> ExitCode {
+    print!("{}", hit_rate::measure(names, questions));
+    ExitCode::SUCCESS
+}
+
 fn usage() -> ExitCode {
     eprintln!(
-        "usage: ringdns-bench CASE [QUERIES [once]] | fetch ADDRESS ZONE | probe ADDRESS NAME SECONDS; the cases:"
+        "usage: ringdns-bench CASE [QUERIES [once]] | hit-rate [NAMES QUESTIONS] | fetch ADDRESS ZONE | probe ADDRESS NAME SECONDS; the cases:"
     );
     for (name, what) in CASES {
         eprintln!("  {name:<10} {what}");

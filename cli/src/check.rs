@@ -114,7 +114,7 @@ impl Checked<'_> {
 }
 
 fn load(source: Source) -> Result<Plane, Mistakes> {
-    let settings = source.read().map_err(Mistakes::Configuration)?;
+    let settings = source.read().map_err(Mistakes::Configuration)?.settings;
     let usable = ringdns_rim::cpus_online().map_err(|trouble| Mistakes::Environment(trouble.to_string()))?;
     let in_settings = |faults| Mistakes::Configuration(Refused::Faults(faults));
     let cpus = settings.cpus(&usable, &source.title()).map_err(in_settings)?;

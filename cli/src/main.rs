@@ -17,7 +17,7 @@ use ringdns_control::config::{self, Source};
 use crate::failure::Failure;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: ringdns_rim::Memory = ringdns_rim::Memory;
 
 /// A DNS engine for Linux: one pinned io_uring executor a CPU core, nothing shared between them.
 #[derive(Parser)]
@@ -92,7 +92,7 @@ fn main() -> ExitCode {
 }
 
 fn in_force(file: Option<PathBuf>) -> Result<String, Failure> {
-    Ok(file.map_or(Source::Embedded, Source::File).read()?.to_toml())
+    Ok(file.map_or(Source::Embedded, Source::File).read()?.settings.to_toml())
 }
 
 /// Writes to standard output. A reader that has gone away, as `head` does, has read enough.

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringdns_control::config::{Protocol, Settings, Source, ZoneFile};
-use ringdns_control::{Cores, Ended, NotLoaded, Notifier, Plane, Process, Snapshot, notices, random, start_logs};
+use ringdns_control::{
+    Cores, Ended, NotLoaded, NotTaken, Notifier, Plane, Portion, Process, Snapshot, notices, random, start_logs,
+};
 use ringdns_rim as rim;
 use ringdns_shard::Images;
 
@@ -21,18 +23,19 @@ const NAMED_MAX: usize = 5;
 /// Serves until a signal or a failed core ends it.
 pub(crate) fn serve(file: Option<PathBuf>) -> Result<ExitCode, Failure> {
     let source = file.map_or(Source::Embedded, Source::File);
-    let settings = source.read()?;
+    let read = rim::sparingly(|| source.read())?;
+    let settings = &read.settings;
     start_logs(&settings.log);
     let process = Process::start().map_err(cannot_run)?;
     let cpus = settings.cpus(&rim::cpus_online()?, &source.title())?;
     rim::preflight(cpus.len())?;
-    let bound = rim::bind(plan(&settings, &cpus))?;
+    let bound = rim::bind(plan(settings, &cpus))?;
     let pages = settings.control.listen.map(bind_pages).transpose()?;
     // Before anything that others wrote is read: zone files are parsed, and the cores run, without root's rights.
     if !settings.server.user.is_empty() {
         rim::drop_privileges(&settings.server.user)?;
     }
-    let plane = Plane::open(source, settings, &cpus).map_err(|not_loaded| match not_loaded {
+    let plane = rim::sparingly(|| Plane::open(source, read, &cpus)).map_err(|not_loaded| match not_loaded {
         NotLoaded::Folder(why) => Failure::Environment(why),
         NotLoaded::Zones(faults) => Failure::zones(&faults),
     })?;
@@ -40,6 +43,8 @@ pub(crate) fn serve(file: Option<PathBuf>) -> Result<ExitCode, Failure> {
     let (notifier, notices) = notices();
     let cores = bound.start(plane.images(), cpus.iter().map(|_| random()).collect(), events(notifier))?;
     let greeting = greeting(&plane, &cpus, &addresses, pages.as_ref().and_then(|pages| pages.local_addr().ok()));
+    // What reading took is more than what came of it.
+    rim::give_back();
     let ready = || {
         // Where nobody reads standard output, the server serves all the same.
         let _ = io::stdout().write_all(greeting.as_bytes());
@@ -110,8 +115,24 @@ impl Cores for Running {
         self.0.probe(limit)
     }
 
+    fn cache_out(&self, core: usize, cursor: u64, limit: Duration) -> Result<Portion, String> {
+        let portion = self.0.cache_out(core, cursor, limit).map_err(|unresponsive| unresponsive.to_string())?;
+        Ok(Portion { octets: portion.octets, next: portion.next })
+    }
+
+    fn cache_in(&self, core: usize, portion: Vec<u8>, limit: Duration) -> Result<usize, NotTaken> {
+        match self.0.cache_in(core, portion, limit) {
+            Ok(taken) => taken.map_err(|_| NotTaken::Malformed),
+            Err(unresponsive) => Err(NotTaken::Unresponsive(unresponsive.to_string())),
+        }
+    }
+
     fn failed(&self) -> Option<String> {
         self.0.failed()
+    }
+
+    fn give_back(&self) {
+        rim::give_back();
     }
 
     fn stop(&self, drain: Duration) {
@@ -139,7 +160,7 @@ fn greeting(plane: &Plane, cpus: &[usize], addresses: &[SocketAddr], pages: Opti
     }
     more(&mut lines, "route", settings.route.len());
     for upstream in settings.upstream.iter().take(NAMED_MAX) {
-        let servers: Vec<String> = upstream.servers.iter().map(|server| server.address.to_string()).collect();
+        let servers: Vec<String> = upstream.servers.iter().map(|server| server.to_string()).collect();
         lines.push(("upstream", format!("{} ({})", *upstream.name, servers.join(", "))));
     }
     more(&mut lines, "upstream", settings.upstream.len());

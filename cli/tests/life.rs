@@ -6,10 +6,13 @@ use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
 use std::time::{Duration, Instant};
 
-/// No step takes longer, even on a machine that is busy with other things.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// No step takes longer, even on a machine that is busy with other things: zones are prepared at the lowest priority, which
+/// gets a hundredth of a CPU that others want, too.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A process that is serving; it ends with the test.
 struct Serving {
@@ -18,7 +21,8 @@ struct Serving {
     pages: SocketAddr,
     greeting: String,
     folder: tempfile::TempDir,
-    notify: UnixDatagram,
+    /// What systemd is told, message by message.
+    notices: Receiver<String>,
 }
 
 const CONFIGURATION: &str = "[server]\ncores = 1\n[[listen]]\naddress = \"127.0.0.1:0\"\n[control]\nlisten = \"127.0.0.1:0\"\n\
@@ -42,11 +46,26 @@ fn written(files: &[(&str, &str)]) -> tempfile::TempDir {
     folder
 }
 
+/// What comes over systemd's socket in a folder. It is read at once, as by systemd: a process waits where its notices are
+/// not taken.
+fn notices(folder: &Path) -> Receiver<String> {
+    let notify = UnixDatagram::bind(folder.join("notify")).expect("a socket");
+    let (send, notices) = mpsc::channel();
+    thread::spawn(move || {
+        let mut message = [0; 4096];
+        while let Ok(length) = notify.recv(&mut message) {
+            if send.send(String::from_utf8_lossy(&message[..length]).into_owned()).is_err() {
+                return;
+            }
+        }
+    });
+    notices
+}
+
 impl Serving {
     fn start() -> Serving {
         let folder = written(&[("r.toml", CONFIGURATION), ("a.zone", &zone(1))]);
-        let notify = UnixDatagram::bind(folder.path().join("notify")).expect("a socket");
-        notify.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+        let notices = notices(folder.path());
         let log = fs::File::create(folder.path().join("log")).expect("a file");
         let mut child = command(folder.path())
             .env("NOTIFY_SOCKET", folder.path().join("notify"))
@@ -72,7 +91,7 @@ impl Serving {
         }
         let log = || fs::read_to_string(folder.path().join("log")).unwrap_or_default();
         let (dns, pages) = dns.zip(pages).unwrap_or_else(|| panic!("it does not serve:\n{greeting}{}", log()));
-        Serving { child, dns, pages, greeting, folder, notify }
+        Serving { child, dns, pages, greeting, folder, notices }
     }
 
     fn signal(&self, name: &str) {
@@ -83,11 +102,10 @@ impl Serving {
     /// Waits until systemd is told `state`; what it was told before and with it.
     fn told(&self, state: &str) -> Vec<String> {
         let mut told = Vec::new();
-        let mut message = [0; 4096];
         let end = Instant::now() + PATIENCE;
         while Instant::now() < end {
-            let length = self.notify.recv(&mut message).expect("systemd is told in time");
-            told.extend(String::from_utf8_lossy(&message[..length]).lines().map(str::to_owned));
+            let message = self.notices.recv_timeout(PATIENCE).expect("systemd is told in time");
+            told.extend(message.lines().map(str::to_owned));
             if told.iter().any(|line| line == state) {
                 return told;
             }
@@ -140,7 +158,7 @@ impl Serving {
             if let Some(status) = self.child.try_wait().expect("it can be waited for") {
                 return status.code();
             }
-            std::thread::sleep(Duration::from_millis(10));
+            thread::sleep(Duration::from_millis(10));
         }
         panic!("it does not end");
     }
@@ -230,8 +248,7 @@ fn a_wish_to_reload_is_remembered_while_the_process_starts() {
     let zones: String =
         (0..3000).map(|number| format!("[[zone]]\nname = \"z{number}.test\"\nfile = \"a.zone\"\n")).collect();
     let folder = written(&[("r.toml", &format!("{CONFIGURATION}{zones}")), ("a.zone", &zone(1))]);
-    let notify = UnixDatagram::bind(folder.path().join("notify")).expect("a socket");
-    notify.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+    let notices = notices(folder.path());
     let mut child = command(folder.path())
         .env("NOTIFY_SOCKET", folder.path().join("notify"))
         .stdout(Stdio::null())
@@ -245,14 +262,12 @@ fn a_wish_to_reload_is_remembered_while_the_process_starts() {
     };
     let end = Instant::now() + PATIENCE;
     while !caught(&child) && Instant::now() < end {
-        std::thread::sleep(Duration::from_millis(1));
+        thread::sleep(Duration::from_millis(1));
     }
     assert!(Command::new("kill").args(["-HUP", &child.id().to_string()]).status().expect("kill runs").success());
-    let mut message = [0; 4096];
     let mut told = String::new();
     while !told.contains("RELOADING=1") {
-        let length = notify.recv(&mut message).expect("it starts and reloads in time");
-        told.push_str(&String::from_utf8_lossy(&message[..length]));
+        told.push_str(&notices.recv_timeout(PATIENCE).expect("it starts and reloads in time"));
     }
     assert!(told.starts_with("READY=1"), "{told}");
     child.kill().expect("it is ended");

@@ -292,7 +292,8 @@ fn a_tcp_reply_that_never_ends_is_given_up() {
         let address = listener.local_addr().unwrap();
         let held = thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
-            stream.write_all(b"\x01\x00half").unwrap();
+            // On a busy machine the client may be gone by now.
+            let _ = stream.write_all(b"\x01\x00half");
             stream.set_read_timeout(Some(RUN_MAX)).unwrap();
             // Held open until the client hangs up.
             let _ = stream.read_to_end(&mut Vec::new());
@@ -367,9 +368,9 @@ fn silence_ends() {
 fn a_lost_datagram_is_sent_again() {
     let udp: Script = |query, earlier| if earlier == 0 { Vec::new() } else { answers(query, earlier) };
     let server = Server::start(udp, silent);
-    let run = server.query("www.example.test +timeout=1");
+    let run = server.query("www.example.test +timeout=3");
     assert_eq!(run.status, 0);
-    assert!(run.stdout.contains("no reply over UDP within 1 s\n"), "{}", run.stdout);
+    assert!(run.stdout.contains("no reply over UDP within 3 s\n"), "{}", run.stdout);
     assert_eq!(server.queries().len(), 2);
 }
 

@@ -32,6 +32,24 @@ pub struct Snapshot {
     pub cache_octets: usize,
 }
 
+/// A part of a core's cache, as cores write and read them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Portion {
+    /// The part; empty where nothing is to be kept of what was looked at.
+    pub octets: Vec<u8>,
+    /// The cursor of the next part; `None`: there is no more.
+    pub next: Option<u64>,
+}
+
+/// Why a core has not taken in a part of a cache.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotTaken {
+    /// It is no such part.
+    Malformed,
+    /// The core did not answer in time; what to tell people.
+    Unresponsive(String),
+}
+
 /// The running cores. Every call may block for as long as its limit says.
 pub trait Cores: Send + Sync + 'static {
     /// Gives each core its new images; the error names the cores that did not take them in time.
@@ -40,8 +58,15 @@ pub trait Cores: Send + Sync + 'static {
     fn snapshots(&self, limit: Duration) -> Vec<Option<Snapshot>>;
     /// Whether every core answers within the limit.
     fn probe(&self, limit: Duration) -> bool;
+    /// The part of a core's cache from `cursor` on, which is 0 at first; the error says that the core did not answer in
+    /// time.
+    fn cache_out(&self, core: usize, cursor: u64, limit: Duration) -> Result<Portion, String>;
+    /// Gives a core a part of a cache, whichever core it came from. Returns how many answers were kept of it.
+    fn cache_in(&self, core: usize, portion: Vec<u8>, limit: Duration) -> Result<usize, NotTaken>;
     /// Why a core has ended that should not have.
     fn failed(&self) -> Option<String>;
+    /// Gives memory that is free back to the kernel; for when much has been freed.
+    fn give_back(&self);
     /// Ends the cores once what is in flight is answered, or after `drain`.
     fn stop(&self, drain: Duration);
 }
@@ -60,12 +85,14 @@ pub(crate) mod fake {
         pub(crate) awake: AtomicBool,
         pub(crate) failure: Mutex<Option<String>>,
         pub(crate) swaps: Mutex<Vec<Vec<Arc<Images>>>>,
+        /// What the cores have in their caches, portion by portion.
+        pub(crate) caches: [Mutex<Vec<Vec<u8>>>; 2],
     }
 
     impl Default for Fake {
         fn default() -> Fake {
             let (hears, awake) = (AtomicBool::new(true), AtomicBool::new(true));
-            Fake { hears, awake, failure: Mutex::default(), swaps: Mutex::default() }
+            Fake { hears, awake, failure: Mutex::default(), swaps: Mutex::default(), caches: Default::default() }
         }
     }
 
@@ -97,9 +124,33 @@ pub(crate) mod fake {
             self.awake.load(Ordering::Relaxed)
         }
 
+        fn cache_out(&self, core: usize, cursor: u64, _: Duration) -> Result<Portion, String> {
+            if !self.awake.load(Ordering::Relaxed) {
+                return Err(format!("no answer in time from core {core}"));
+            }
+            let cache = self.caches[core].lock().unwrap();
+            let next = Some(cursor + 1).filter(|next| (*next as usize) < cache.len());
+            Ok(Portion { octets: cache.get(cursor as usize).cloned().unwrap_or_default(), next })
+        }
+
+        /// A part that begins with `!` is malformed.
+        fn cache_in(&self, core: usize, portion: Vec<u8>, _: Duration) -> Result<usize, NotTaken> {
+            if !self.awake.load(Ordering::Relaxed) {
+                return Err(NotTaken::Unresponsive(format!("no answer in time from core {core}")));
+            }
+            if portion.first() == Some(&b'!') {
+                return Err(NotTaken::Malformed);
+            }
+            let answers = portion.len();
+            self.caches[core].lock().unwrap().push(portion);
+            Ok(answers)
+        }
+
         fn failed(&self) -> Option<String> {
             self.failure.lock().unwrap().clone()
         }
+
+        fn give_back(&self) {}
 
         fn stop(&self, _: Duration) {}
     }

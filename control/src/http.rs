@@ -246,7 +246,7 @@ mod tests {
 
     #[test]
     fn who_holds_connections_without_asking_loses_them() {
-        let bounds = Bounds { connections: 2, connection: Duration::from_secs(60), head: Duration::from_millis(100) };
+        let bounds = Bounds { connections: 2, connection: Duration::from_secs(60), head: Duration::from_secs(2) };
         let scene = serving(bounds);
         let mut held: Vec<TcpStream> = (0..2).map(|_| scene.connect()).collect();
         held.iter_mut().for_each(|stream| stream.write_all(b"GET /hea").unwrap());
@@ -261,7 +261,7 @@ mod tests {
 
     #[test]
     fn no_connection_lives_for_ever() {
-        let bounds = Bounds { connections: 2, connection: Duration::from_millis(200), head: Duration::from_secs(60) };
+        let bounds = Bounds { connections: 2, connection: Duration::from_secs(2), head: Duration::from_secs(60) };
         let mut stream = serving(bounds).connect();
         stream.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
         let mut answer = String::new();

@@ -9,11 +9,25 @@ use ringdns_shard::zone::Image;
 
 use crate::config::Replicas;
 
-/// Cores in groups that share one copy of each zone.
+/// Octets of an image of which there is one copy a NUMA node, whatever the settings say. Cores read images and write
+/// nothing into them, so that a shared line is as near as one of their own; what copies may spare is the way to another
+/// node. With thousands of small zones a copy for each core would push the others out of the caches that cores share.
+const SHARED_OCTETS_MAX: usize = 64 << 10;
+
+/// Which cores share a copy of a zone: those of a group, or where the zone is small those of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
+    /// As the settings want it.
+    large: Groups,
+    /// One a node.
+    small: Groups,
+}
+
+/// Cores in groups that share one copy of a zone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Groups {
     /// The group of each core, in the order of the cores.
-    group_of_core: Vec<usize>,
+    of_core: Vec<usize>,
     /// For each group the CPUs of its NUMA node; empty where the machine has one node only.
     node_cpus: Vec<Vec<usize>>,
 }
@@ -25,53 +39,78 @@ impl Layout {
     }
 
     fn of_nodes(cpus: &[usize], replicas: Replicas, nodes: &[Vec<usize>]) -> Layout {
-        let node_of = |cpu: &usize| nodes.iter().position(|node| node.contains(cpu)).unwrap_or(0);
-        // Placement matters only where there is a choice.
-        let cpus_of = |node: usize| if nodes.len() > 1 { nodes[node].clone() } else { Vec::new() };
-        match replicas {
-            Replicas::Core => Layout {
-                group_of_core: (0..cpus.len()).collect(),
-                node_cpus: cpus.iter().map(|cpu| cpus_of(node_of(cpu))).collect(),
-            },
-            Replicas::Node => {
-                let mut used: Vec<usize> = cpus.iter().map(node_of).collect();
-                used.sort_unstable();
-                used.dedup();
-                let group =
-                    |cpu| used.iter().position(|node| *node == node_of(cpu)).expect("every node is among those used");
-                Layout {
-                    group_of_core: cpus.iter().map(group).collect(),
-                    node_cpus: used.iter().map(|node| cpus_of(*node)).collect(),
-                }
-            }
-        }
+        let small = Groups::of_nodes(cpus, nodes);
+        let large = match replicas {
+            Replicas::Core => Groups::of_cores(cpus, nodes),
+            Replicas::Node => small.clone(),
+        };
+        Layout { large, small }
     }
 
     /// Cores.
     pub(crate) fn cores(&self) -> usize {
-        self.group_of_core.len()
+        self.large.of_core.len()
     }
 
-    /// Groups: copies of each zone.
-    pub(crate) fn groups(&self) -> usize {
-        self.node_cpus.len()
+    fn groups(&self, image: &Image) -> &Groups {
+        if image.octets() <= SHARED_OCTETS_MAX { &self.small } else { &self.large }
     }
 
-    /// The group of a core.
-    pub(crate) fn group(&self, core: usize) -> usize {
-        self.group_of_core[core]
+    /// The copy that a core reads, of those that [`Layout::copies`] has made of one image.
+    pub(crate) fn of_core<'a>(&self, core: usize, copies: &'a [Arc<Image>]) -> &'a Arc<Image> {
+        &copies[self.groups(&copies[0]).of_core[core]]
     }
 
-    /// A copy of each image for each group, in memory of the group's node: for each image its copies.
-    pub(crate) fn copies(&self, images: Vec<Image>) -> Vec<Vec<Arc<Image>>> {
+    /// A copy of each image for each group of cores, in memory of the group's node: for each image its copies.
+    pub(crate) fn copies(&self, images: Vec<Image>) -> Vec<Box<[Arc<Image>]>> {
         // One group needs no copy: it takes the image itself.
-        if self.groups() == 1 || images.is_empty() {
-            return images.into_iter().map(|image| vec![Arc::new(image)]).collect();
+        let one = |groups: &Groups| groups.node_cpus.len() == 1;
+        let mut copies: Vec<Box<[Arc<Image>]>> = Vec::with_capacity(images.len());
+        let mut copied: Vec<(usize, Image)> = Vec::new();
+        for (at, image) in images.into_iter().enumerate() {
+            if one(self.groups(&image)) {
+                copies.push(Box::new([Arc::new(image)]));
+            } else {
+                copied.push((at, image));
+                copies.push(Box::default());
+            }
         }
-        let of_group = self.on_each_node(|| images.iter().map(|image| Arc::new(Image::clone(image))).collect());
-        let mut of_group: Vec<std::vec::IntoIter<Arc<Image>>> = of_group.into_iter().map(Vec::into_iter).collect();
-        let next = |group: &mut std::vec::IntoIter<Arc<Image>>| group.next().expect("each group has each image");
-        images.iter().map(|_| of_group.iter_mut().map(next).collect()).collect()
+        for groups in [&self.large, &self.small] {
+            let of_groups: Vec<&(usize, Image)> =
+                copied.iter().filter(|(_, image)| std::ptr::eq(self.groups(image), groups)).collect();
+            if of_groups.is_empty() {
+                continue;
+            }
+            let made = groups.on_each_node(|| -> Vec<Arc<Image>> {
+                of_groups.iter().map(|(_, image)| Arc::new(Image::clone(image))).collect()
+            });
+            for (nth, (at, _)) in of_groups.iter().enumerate() {
+                copies[*at] = made.iter().map(|of_group| Arc::clone(&of_group[nth])).collect();
+            }
+        }
+        copies
+    }
+}
+
+impl Groups {
+    /// A group for each core.
+    fn of_cores(cpus: &[usize], nodes: &[Vec<usize>]) -> Groups {
+        let node_cpus = cpus.iter().map(|cpu| cpus_of(nodes, node_of(nodes, *cpu))).collect();
+        Groups { of_core: (0..cpus.len()).collect(), node_cpus }
+    }
+
+    /// A group for each node that has cores.
+    fn of_nodes(cpus: &[usize], nodes: &[Vec<usize>]) -> Groups {
+        let mut used: Vec<usize> = cpus.iter().map(|cpu| node_of(nodes, *cpu)).collect();
+        used.sort_unstable();
+        used.dedup();
+        let group = |cpu: &usize| {
+            used.iter().position(|node| *node == node_of(nodes, *cpu)).expect("every node is among those used")
+        };
+        Groups {
+            of_core: cpus.iter().map(group).collect(),
+            node_cpus: used.iter().map(|node| cpus_of(nodes, *node)).collect(),
+        }
     }
 
     /// Runs `make` for each group, on a thread that allocates memory of the group's node.
@@ -92,6 +131,15 @@ impl Layout {
         };
         self.node_cpus.iter().map(made).collect()
     }
+}
+
+fn node_of(nodes: &[Vec<usize>], cpu: usize) -> usize {
+    nodes.iter().position(|node| node.contains(&cpu)).unwrap_or(0)
+}
+
+/// Placement matters only where there is a choice.
+fn cpus_of(nodes: &[Vec<usize>], node: usize) -> Vec<usize> {
+    if nodes.len() > 1 { nodes[node].clone() } else { Vec::new() }
 }
 
 /// Keeps the calling thread on `cpus`. Where that is forbidden it stays where it is: memory is then further away, and
@@ -152,35 +200,45 @@ mod tests {
     #[test]
     fn a_core_reads_a_copy_of_its_own_or_of_its_node() {
         let core = Layout::of_nodes(&[0, 2, 3], Replicas::Core, &nodes());
-        assert_eq!((core.groups(), core.group(2)), (3, 2));
+        assert_eq!((core.cores(), &*core.large.of_core, &*core.small.of_core), (3, &[0, 1, 2][..], &[0, 1, 1][..]));
         let node = Layout::of_nodes(&[3, 0, 2], Replicas::Node, &nodes());
-        assert_eq!((node.groups(), node.cores()), (2, 3));
-        assert_eq!([node.group(0), node.group(1), node.group(2)], [1, 0, 1]);
-        assert_eq!(node.node_cpus, [vec![0, 1, 4], vec![2, 3, 5]]);
+        assert_eq!((node.cores(), &*node.large.of_core), (3, &[1, 0, 1][..]));
+        assert_eq!(node.large, node.small);
+        assert_eq!(node.large.node_cpus, [vec![0, 1, 4], vec![2, 3, 5]]);
         let one_node = Layout::of_nodes(&[0, 1], Replicas::Node, &[]);
-        assert_eq!((one_node.groups(), one_node.group(1)), (1, 0));
+        assert_eq!((one_node.large.node_cpus.len(), one_node.large.of_core[1]), (1, 0));
+    }
+
+    /// A zone with so many TXT records of 251 octets.
+    fn image(serial: u8, texts: u16) -> Image {
+        let key = ringdns_shard::wire::name::HashKey::from_seed([7; 16]);
+        let mut builder = ringdns_shard::zone::Builder::new("a.test".parse().unwrap(), key);
+        let soa = [&[0, 0, 0, 0, 0, serial][..], &[0; 16]].concat();
+        let place = ringdns_shard::zone::Place::default();
+        let mut push = |rtype: u16, data: &[u8]| builder.push(b"\x01a\x04test\0", rtype, 1, data, place).unwrap();
+        push(6, &soa);
+        push(2, &[0]);
+        (0..texts).for_each(|text| push(16, &[&[250][..], &text.to_be_bytes().repeat(125)].concat()));
+        builder.finish().unwrap()
     }
 
     #[test]
-    fn each_group_gets_a_copy_of_each_image() {
-        let image = |serial: u8| {
-            let key = ringdns_shard::wire::name::HashKey::from_seed([7; 16]);
-            let mut builder = ringdns_shard::zone::Builder::new("a.test".parse().unwrap(), key);
-            let soa = [&[0, 0, 0, 0, 0, serial][..], &[0; 16]].concat();
-            let place = ringdns_shard::zone::Place::default();
-            builder.push(b"\x01a\x04test\0", 6, 1, &soa, place).unwrap();
-            builder.push(b"\x01a\x04test\0", 2, 1, &[0], place).unwrap();
-            builder.finish().unwrap()
-        };
-        for nodes in [vec![], vec![vec![0], vec![0]]] {
+    fn each_group_gets_a_copy_of_each_large_image_and_each_node_of_each_small_one() {
+        let large = || image(2, 300);
+        assert!((SHARED_OCTETS_MAX..SHARED_OCTETS_MAX * 2).contains(&large().octets()));
+        for (nodes, nodes_used) in [(vec![], 1), (vec![vec![0], vec![1, 2]], 2)] {
             let layout = Layout::of_nodes(&[0, 1, 2], Replicas::Core, &nodes);
-            let copies = layout.copies(vec![image(1), image(2)]);
-            assert_eq!(copies.iter().map(Vec::len).collect::<Vec<_>>(), [3, 3]);
-            assert!(!Arc::ptr_eq(&copies[0][0], &copies[0][1]));
-            assert!(copies[1].iter().all(|copy| copy.serial() == 2));
+            let copies = layout.copies(vec![image(1, 2), large(), image(3, 2)]);
+            assert_eq!(copies.iter().map(|copies| copies.len()).collect::<Vec<_>>(), [nodes_used, 3, nodes_used]);
+            assert!(!Arc::ptr_eq(&copies[1][0], &copies[1][1]));
+            for (copies, serial) in copies.iter().zip([1, 2, 3]) {
+                assert!(copies.iter().all(|copy| copy.serial() == serial && Arc::strong_count(copy) == 1));
+                assert!(Arc::ptr_eq(layout.of_core(0, copies), &copies[0]));
+                assert!(Arc::ptr_eq(layout.of_core(2, copies), copies.last().unwrap()));
+            }
         }
         let one = Layout::of_nodes(&[0, 1], Replicas::Node, &[]);
-        assert_eq!(one.copies(vec![image(1)])[0].len(), 1);
+        assert_eq!(one.copies(vec![large()])[0].len(), 1);
         assert!(one.copies(Vec::new()).is_empty());
     }
 }

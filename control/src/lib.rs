@@ -12,6 +12,8 @@
 //! | `images` | settings and zones into what a core reads |
 //! | `plane` | what is in force |
 //! | `cores` | what is asked of the cores |
+//! | `upstreams` | the addresses of upstream servers that have names |
+//! | `dump` | the cache over a restart |
 //! | `status`, `metrics`, `http` | what is told to others: zones, figures, pages |
 //! | `logs` | what the process says of itself |
 //! | `zones` | the life of every zone: transfers, refresh, notices, catalogs, what is kept on disk |
@@ -21,6 +23,7 @@
 pub mod catalog;
 pub mod config;
 mod cores;
+mod dump;
 mod http;
 mod images;
 mod layout;
@@ -30,9 +33,10 @@ mod metrics;
 mod plane;
 mod server;
 mod status;
+mod upstreams;
 mod zones;
 
-pub use cores::{Cores, Figure, Snapshot};
+pub use cores::{Cores, Figure, NotTaken, Portion, Snapshot};
 pub use load::{Served, ZoneFaults};
 pub use logs::start as start_logs;
 pub use plane::{NotLoaded, Plane, random};

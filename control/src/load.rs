@@ -3,9 +3,9 @@
 //! the journal.
 
 use std::fmt;
-use std::fs::{self, File, Metadata};
+use std::fs::{self, Metadata, OpenOptions};
 use std::io::{self, Read as _};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,17 +20,18 @@ use ringdns_shard::zone::difference::Difference;
 use ringdns_shard::zone::digest::{self, Verified};
 use ringdns_shard::zone::journal::Journal;
 use ringdns_shard::zone::{self, Builder, Image, Place};
+use rustix::fs::OFlags;
 
 use crate::config::ZoneFile;
 use crate::layout::Layout;
-use crate::zones::{Keeping, Source, Wanted, is_whole, journal_for, stand_back};
+use crate::zones::{Keeping, Listing, Source, Wanted, is_whole, journal_for, stand_back};
 
 /// Octets of a zone's files together.
 const ZONE_OCTETS_MAX: u64 = 4 << 30;
 /// Threads that read zones.
 const THREADS_MAX: usize = 4;
-/// Zones that one of them takes at a time, at most: of thousands several, so that whoever collects them is not woken for
-/// each, and of few one, so that large ones are shared out.
+/// Zones that one of them takes at a time, at most: of thousands several, and of few one, so that large ones are shared
+/// out.
 const JOBS_AT_A_TIME_MAX: usize = 16;
 /// Faults of one zone that are shown; of the others the number is.
 const FAULTS_SHOWN_MAX: usize = 20;
@@ -43,40 +44,34 @@ const DEMONSTRATION: &[u8] = include_bytes!("demonstration.zone");
 /// A version of a zone: served, or ready to be.
 #[derive(Debug)]
 pub struct Served {
-    name: Name,
     /// What the files were when they were read; another state of them means another zone. Empty for what was not read
     /// from a master file.
-    stamps: Vec<Stamp>,
-    /// One for each group of the layout, at least one.
-    copies: Vec<Arc<Image>>,
+    stamps: Box<[Stamp]>,
+    /// Those that the layout makes, at least one.
+    copies: Box<[Arc<Image>]>,
     /// How the zone came to be what it is.
     journal: Journal,
 }
 
 impl Served {
     /// A version that did not come from a master file.
-    pub(crate) fn new(copies: Vec<Arc<Image>>, journal: Journal) -> Served {
-        Served { name: copies[0].apex().clone(), stamps: Vec::new(), copies, journal }
+    pub(crate) fn new(copies: Box<[Arc<Image>]>, journal: Journal) -> Served {
+        Served { stamps: Box::default(), copies, journal }
     }
 
     /// The name of the zone.
     pub fn name(&self) -> &Name {
-        &self.name
+        self.image().apex()
     }
 
-    /// The zone as every group has it.
+    /// The zone as every core has it.
     pub fn image(&self) -> &Image {
         &self.copies[0]
     }
 
-    /// The copies, one for each group of the layout.
+    /// The copies that the layout has made.
     pub(crate) fn copies(&self) -> &[Arc<Image>] {
         &self.copies
-    }
-
-    /// The copy of a group of the layout.
-    pub(crate) fn copy(&self, group: usize) -> &Arc<Image> {
-        &self.copies[group]
     }
 
     /// The differences that lead to it.
@@ -131,7 +126,7 @@ impl fmt::Display for ZoneFaults {
 /// A zone that is to be loaded.
 #[derive(Clone, Debug)]
 pub(crate) struct Job {
-    pub(crate) wanted: Wanted,
+    pub(crate) wanted: Arc<Wanted>,
     /// What is served of the same file.
     pub(crate) kept: Option<Arc<Served>>,
     /// What is on disk of it.
@@ -164,6 +159,8 @@ enum Read {
 }
 
 type Outcome = Result<Read, ZoneFaults>;
+/// What an image that has its copies still lacks to be served.
+type Rest = (Vec<Stamp>, Journal, Duration);
 
 /// How zones are loaded.
 #[derive(Clone, Copy, Debug)]
@@ -172,35 +169,39 @@ pub(crate) struct Manner<'a> {
     pub(crate) layout: &'a Layout,
     /// The cores are answering meanwhile: they come first.
     pub(crate) in_background: bool,
+    /// What there is in the state folder; `None`: each file is looked for.
+    pub(crate) listing: Option<&'a Listing>,
 }
 
 /// Loads zones, and gives for each what came of it. What is kept and unchanged on disk is not read again.
 pub(crate) fn zones(jobs: &[Job], manner: Manner<'_>) -> Vec<Result<Loaded, ZoneFaults>> {
-    let next = AtomicUsize::new(0);
-    let (done, outcomes) = mpsc::channel();
+    let (next, finished) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     // Half of the CPUs where the cores are serving already: they go on to.
     let cpus = if manner.in_background { cpus / 2 } else { cpus };
     let threads = cpus.clamp(1, THREADS_MAX).min(jobs.len());
     let at_a_time = (jobs.len() / 64).clamp(1, JOBS_AT_A_TIME_MAX);
+    let work = || {
+        if manner.in_background {
+            stand_back();
+        }
+        let mut outcomes: Vec<(usize, Outcome)> = Vec::new();
+        loop {
+            let first = next.fetch_add(at_a_time, Ordering::Relaxed);
+            let Some(rest) = jobs.get(first..).filter(|rest| !rest.is_empty()) else { return outcomes };
+            let of_this = &rest[..at_a_time.min(rest.len())];
+            outcomes.extend(of_this.iter().enumerate().map(|(at, job)| (first + at, zone(job, manner))));
+            finished.fetch_add(of_this.len(), Ordering::Relaxed);
+        }
+    };
     let outcomes = std::thread::scope(|scope| {
+        let (done, outcomes) = mpsc::channel();
         for _ in 0..threads {
-            let (next, done) = (&next, done.clone());
-            scope.spawn(move || {
-                if manner.in_background {
-                    stand_back();
-                }
-                loop {
-                    let first = next.fetch_add(at_a_time, Ordering::Relaxed);
-                    let Some(rest) = jobs.get(first..).filter(|rest| !rest.is_empty()) else { return };
-                    let of_this = &rest[..at_a_time.min(rest.len())];
-                    let outcomes = of_this.iter().map(|job| zone(job, manner.key)).collect();
-                    done.send((first, outcomes)).expect("the receiver waits for every thread");
-                }
-            });
+            let (done, work) = (done.clone(), &work);
+            scope.spawn(move || done.send(work()).expect("the receiver waits for every thread"));
         }
         drop(done);
-        collect(jobs.len(), &outcomes)
+        collect(jobs.len(), &finished, &outcomes)
     });
     served(outcomes, manner.layout)
 }
@@ -214,7 +215,7 @@ fn served(outcomes: Vec<Outcome>, layout: &Layout) -> Vec<Result<Loaded, ZoneFau
             Read::Absent => (Loaded::Absent, None),
             Read::Same(kept, stamps) => {
                 let (copies, journal) = (kept.copies.clone(), kept.journal.clone());
-                let served = Served { name: kept.name.clone(), stamps, copies, journal };
+                let served = Served { stamps: stamps.into(), copies, journal };
                 (Loaded::Fresh(Arc::new(served), Duration::ZERO), None)
             }
             Read::Fresh { image, stamps, journal, age } => {
@@ -223,23 +224,22 @@ fn served(outcomes: Vec<Outcome>, layout: &Layout) -> Vec<Result<Loaded, ZoneFau
             }
         })
     };
-    let outcomes: Vec<_> = outcomes.into_iter().map(&mut strip).collect();
+    let outcomes: Vec<Result<(Loaded, Option<Rest>), ZoneFaults>> = outcomes.into_iter().map(&mut strip).collect();
     let mut copies = layout.copies(images).into_iter();
-    let finish = |outcome: Result<_, ZoneFaults>| {
+    let finish = |outcome: Result<(Loaded, Option<Rest>), ZoneFaults>| {
         outcome.map(|(loaded, fresh)| match fresh {
             None => loaded,
             Some((stamps, journal, age)) => {
                 let copies = copies.next().expect("each image has its copies");
-                let name = copies[0].apex().clone();
-                Loaded::Fresh(Arc::new(Served { name, stamps, copies, journal }), age)
+                Loaded::Fresh(Arc::new(Served { stamps: stamps.into(), copies, journal }), age)
             }
         })
     };
     outcomes.into_iter().map(finish).collect()
 }
 
-/// Waits for `count` outcomes, showing how many there are when it takes long and somebody looks on.
-fn collect(count: usize, outcomes: &mpsc::Receiver<(usize, Vec<Outcome>)>) -> Vec<Outcome> {
+/// Waits for `count` outcomes, showing how many are `finished` when it takes long and somebody looks on.
+fn collect(count: usize, finished: &AtomicUsize, outcomes: &mpsc::Receiver<Vec<(usize, Outcome)>>) -> Vec<Outcome> {
     let mut collected: Vec<_> = (0..count).map(|_| None).collect();
     let bar = ProgressBar::with_draw_target(Some(count as u64), ProgressDrawTarget::hidden()).with_style(
         ProgressStyle::with_template("loading zones {bar:30} {pos}/{len}, {elapsed}").expect("a constant of ours"),
@@ -247,34 +247,32 @@ fn collect(count: usize, outcomes: &mpsc::Receiver<(usize, Vec<Outcome>)>) -> Ve
     let mut patience = PROGRESS_AFTER;
     loop {
         match outcomes.recv_timeout(patience) {
-            Ok((first, outcomes)) => {
-                bar.inc(outcomes.len() as u64);
-                for (place, outcome) in collected[first..].iter_mut().zip(outcomes) {
-                    *place = Some(outcome);
-                }
-            }
+            Ok(of_thread) => of_thread.into_iter().for_each(|(at, outcome)| collected[at] = Some(outcome)),
             Err(RecvTimeoutError::Timeout) => {
                 if bar.is_hidden() {
                     // Draws nothing where standard error is no terminal.
                     bar.set_draw_target(ProgressDrawTarget::stderr());
                 }
-                bar.tick();
+                bar.set_position(finished.load(Ordering::Relaxed) as u64);
                 patience = PROGRESS_EVERY;
             }
             Err(RecvTimeoutError::Disconnected) => break,
         }
     }
     bar.finish_and_clear();
-    collected.into_iter().map(|outcome| outcome.expect("each thread sends one for each zone it takes")).collect()
+    collected
+        .into_iter()
+        .map(|outcome| outcome.expect("each zone is taken by a thread, which gives what came of it"))
+        .collect()
 }
 
-fn zone(job: &Job, key: HashKey) -> Outcome {
+fn zone(job: &Job, manner: Manner<'_>) -> Outcome {
     let faults = |lines| ZoneFaults { zone: job.wanted.apex.to_string(), lines };
     let work = || {
         let mut keeping = job.keeping.lock().unwrap_or_else(PoisonError::into_inner);
         match &job.wanted.source {
-            Source::File { file, include } => of_file(job, file, include, key, &mut keeping),
-            Source::Primaries { .. } | Source::Listed { .. } => Ok(of_copy(key, &mut keeping)),
+            Source::File { file, include } => of_file(job, file, include, manner, &mut keeping),
+            Source::Primaries { .. } | Source::Listed { .. } => Ok(of_copy(manner.key, &mut keeping)),
         }
     };
     // A panic is a bug of ours, and still no reason for a running server to stop.
@@ -302,17 +300,17 @@ fn of_file(
     job: &Job,
     file: &ZoneFile,
     include: &[PathBuf],
-    key: HashKey,
+    manner: Manner<'_>,
     keeping: &mut Keeping,
 ) -> Result<Read, Vec<String>> {
     if job.kept.as_ref().is_some_and(|kept| kept.is_current()) {
         return Ok(Read::Unchanged);
     }
-    let (image, stamps) = read(&job.wanted.apex, file, include, key)?;
+    let (image, stamps) = read(&job.wanted.apex, file, include, manner.key)?;
     let image = Box::new(image);
     let age = Duration::ZERO;
     let Some(kept) = &job.kept else {
-        let journal = keeping.restore(&image);
+        let journal = keeping.restore(&image, manner.listing);
         return Ok(Read::Fresh { image, stamps, journal, age });
     };
     let before = kept.image();
@@ -323,7 +321,7 @@ fn of_file(
     if newer(image.serial(), before.serial()) {
         let difference = Arc::new(difference);
         journal.push(Arc::clone(&difference));
-        keeping.append(&image, &[difference], &journal);
+        keeping.append_later(&image, difference, &journal);
     } else {
         // It is served all the same: whoever changed the file sees what is in it, as with other servers. But nothing leads
         // from the old version to this one.
@@ -443,12 +441,12 @@ struct Opened {
 impl Opened {
     /// Reads a whole file, within what is left to the zone.
     fn read(&mut self, path: &Path) -> io::Result<Vec<u8>> {
-        // Asked before the file is opened: opening a pipe would wait for somebody to write into it.
-        if !fs::metadata(path)?.is_file() {
+        // Without waiting: opening a pipe would go on until somebody writes into it.
+        let file = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path)?;
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
         }
-        let file = File::open(path)?;
-        let metadata = file.metadata()?;
         self.stamps.push(Stamp::new(path, &metadata));
         let left = ZONE_OCTETS_MAX - self.octets;
         // Room for all of it and the end, so that it is read at once.

@@ -12,11 +12,12 @@ use ringdns_shard::wire::name::{HashKey, Name};
 use ringdns_shard::{Images, Time};
 
 use crate::catalog::{Refused, Step};
-use crate::config::{self, Settings, Source};
-use crate::images::Frame;
+use crate::config::{self, Print, Read, Settings, Source};
+use crate::dump::Dump;
+use crate::images::{Frame, Resolved};
 use crate::layout::Layout;
 use crate::load::{self, Job, Loaded, Manner, Served, ZoneFaults};
-use crate::zones::{self, Folder, Gone, Owners, Place, Store, Wanted};
+use crate::zones::{self, Folder, Gone, Listing, Owners, Place, Store, Wanted};
 
 /// Members listed in vain that are named at once; of the others the number is.
 const REFUSED_SHOWN_MAX: usize = 20;
@@ -26,12 +27,20 @@ const REFUSED_SHOWN_MAX: usize = 20;
 pub struct Plane {
     source: Source,
     settings: Settings,
+    /// What the settings were read from, where that is known.
+    print: Option<Arc<Print>>,
+    /// Keys of what was read whose values wait for a restart.
+    waiting: Vec<&'static str>,
     layout: Layout,
     hash_key: HashKey,
+    /// What cookies of clients are made with where the settings have no secret.
+    cookie_secret: [u8; 16],
     /// Sockets that each core opened towards upstreams when it started.
     udp_ports: u8,
     /// The state folder, where something is kept in it.
     folder: Option<Folder>,
+    /// The addresses of upstream servers that have names.
+    resolved: Resolved,
     pub(crate) store: Store,
     frame: Frame,
     started: Instant,
@@ -43,12 +52,19 @@ pub struct Plane {
 /// What a reload wants, before zones are read.
 #[derive(Debug)]
 pub(crate) struct Prepared {
-    settings: Settings,
-    waiting: Vec<&'static str>,
-    wanted: Vec<Wanted>,
+    /// `None`: the configuration is what it was.
+    configured: Option<Configured>,
     jobs: Vec<Job>,
     layout: Layout,
     hash_key: HashKey,
+}
+
+/// A configuration that is to be in force.
+#[derive(Debug)]
+struct Configured {
+    read: Read,
+    waiting: Vec<&'static str>,
+    wanted: Vec<Arc<Wanted>>,
 }
 
 /// What a reload brings, once zones are read.
@@ -114,7 +130,7 @@ impl Plane {
     /// # Panics
     /// When the kernel gives no random octets.
     pub fn load(source: Source, settings: Settings, cpus: &[usize]) -> Result<Plane, Vec<ZoneFaults>> {
-        Plane::build(source, settings, cpus, None)
+        Plane::build(source, settings, None, cpus, None)
     }
 
     /// The same to serve it: the state folder is made where it is needed, held, and written.
@@ -124,33 +140,44 @@ impl Plane {
     ///
     /// # Panics
     /// When the kernel gives no random octets.
-    pub fn open(source: Source, settings: Settings, cpus: &[usize]) -> Result<Plane, NotLoaded> {
-        let needs_folder = Wanted::of_settings(&settings).iter().any(Wanted::keeps_state);
+    pub fn open(source: Source, read: Read, cpus: &[usize]) -> Result<Plane, NotLoaded> {
+        let Read { settings, print } = read;
+        let needs_folder = Wanted::of_settings(&settings).iter().any(|wanted| wanted.keeps_state());
         let folder = needs_folder.then(|| Folder::open(&settings.server.state)).transpose();
-        let folder = folder.map_err(NotLoaded::Folder)?;
-        Plane::build(source, settings, cpus, folder).map_err(NotLoaded::Zones)
+        let mut folder = folder.map_err(NotLoaded::Folder)?;
+        if folder.is_none() && keeps_cache(&settings) {
+            folder = folder_of_cache(&settings);
+        }
+        Plane::build(source, settings, Some(print), cpus, folder).map_err(NotLoaded::Zones)
     }
 
     fn build(
         source: Source,
         settings: Settings,
+        print: Option<Print>,
         cpus: &[usize],
         folder: Option<Folder>,
     ) -> Result<Plane, Vec<ZoneFaults>> {
         let layout = Layout::new(cpus, *settings.server.replicas);
         let hash_key = HashKey::from_seed(random());
         let udp_ports = settings.udp_ports();
-        let frame = Frame::new(&settings, &[], &layout, hash_key, udp_ports);
+        let cookie_secret = random();
+        let resolved = Resolved::new();
+        let frame = Frame::new(&settings, &[], &layout, hash_key, cookie_secret, udp_ports, &resolved);
         let store = Store::new(u64::from_le_bytes(random()));
         let started = Instant::now();
         let refused = HashSet::new();
         let mut plane = Plane {
             source,
             settings,
+            print: print.map(Arc::new),
+            waiting: Vec::new(),
             layout,
             hash_key,
+            cookie_secret,
             udp_ports,
             folder,
+            resolved,
             store,
             frame,
             started,
@@ -170,18 +197,22 @@ impl Plane {
         plane.complain(planned.refused);
         let wanted = plane.store.wanted_with(&plane.settings, &planned.members);
         plane.store.set_members(planned.members);
-        plane.begin(wanted);
+        if wanted.len() > plane.store.zones().len() {
+            plane.begin(wanted);
+        }
         plane.make_catalogs();
         plane.relay();
         Ok(plane)
     }
 
     /// Loads what of `wanted` is not here yet.
-    fn begin(&mut self, wanted: Vec<Wanted>) -> Vec<ZoneFaults> {
+    fn begin(&mut self, wanted: Vec<Arc<Wanted>>) -> Vec<ZoneFaults> {
         let anew = HashSet::new();
         let place = Place { state: &self.settings.server.state, writes: self.folder.is_some(), anew: &anew };
         let jobs = self.store.jobs(&wanted, place, false);
-        let manner = Manner { key: self.hash_key, layout: &self.layout, in_background: false };
+        let listing = Listing::of(&self.settings.server.state);
+        let manner =
+            Manner { key: self.hash_key, layout: &self.layout, in_background: false, listing: listing.as_ref() };
         let loaded = load::zones(&jobs, manner);
         let now = Time::ZERO + self.started.elapsed();
         self.store.want(wanted, &jobs, place, now);
@@ -269,42 +300,66 @@ impl Plane {
         self.started + (time - Time::ZERO)
     }
 
-    /// What new settings want; zones are to be read by [`Prepared::load`], anywhere. Takes hold of the state folder where it
-    /// is needed for the first time.
-    pub(crate) fn prepare(&mut self, mut settings: Settings) -> Prepared {
+    /// What the settings in force were read from, where that is known.
+    pub(crate) fn print(&self) -> Option<Arc<Print>> {
+        self.print.clone()
+    }
+
+    /// Where the cache is kept over a restart, where it is.
+    pub(crate) fn dump(&self) -> Option<Dump> {
+        let keeps = self.folder.is_some() && keeps_cache(&self.settings);
+        keeps.then(|| Dump::new(&self.settings.server.state, &self.settings, self.layout.cores()))
+    }
+
+    /// Upstream servers that have names have these addresses from now on.
+    pub(crate) fn resolve(&mut self, resolved: Resolved) {
+        self.resolved = resolved;
+        self.frame.resolve(&self.settings, &self.resolved);
+    }
+
+    /// What a configuration wants, or the one in force where `read` is none; zones are to be read by [`Prepared::load`],
+    /// anywhere. Takes hold of the state folder where it is needed for the first time.
+    pub(crate) fn prepare(&mut self, read: Option<Read>) -> Prepared {
+        let Some(Read { mut settings, print }) = read else {
+            let jobs = self.store.jobs_again();
+            return Prepared { configured: None, jobs, layout: self.layout.clone(), hash_key: self.hash_key };
+        };
         let mut waiting = keep_until_restart(&self.settings, &mut settings);
         if settings.udp_ports() != self.udp_ports {
             waiting.push("`udp_ports` in [[upstream]]");
         }
         let wanted = Wanted::of_settings(&settings);
-        if self.folder.is_none() && wanted.iter().any(Wanted::keeps_state) {
+        if self.folder.is_none() && wanted.iter().any(|wanted| wanted.keeps_state()) {
             match Folder::open(&settings.server.state) {
                 Ok(folder) => {
                     self.folder = Some(folder);
                     self.owners = Some(Owners::open(&settings.server.state));
                 }
+                // As long as it is so, each reload reads the configuration and tries again.
                 Err(why) => log::error!("zones are served from memory alone: {why}"),
             }
+        }
+        if self.folder.is_none() && keeps_cache(&settings) {
+            self.folder = folder_of_cache(&settings);
+            self.owners = self.folder.is_some().then(|| Owners::open(&settings.server.state));
         }
         let anew = HashSet::new();
         let place = Place { state: &settings.server.state, writes: self.folder.is_some(), anew: &anew };
         let jobs = self.store.jobs(&wanted, place, true);
-        Prepared { settings, waiting, wanted, jobs, layout: self.layout.clone(), hash_key: self.hash_key }
+        let configured = Configured { read: Read { settings, print }, waiting, wanted };
+        Prepared { configured: Some(configured), jobs, layout: self.layout.clone(), hash_key: self.hash_key }
     }
 
     /// Puts a reload in force, but for the cores. What has mistakes leaves in place what was there.
     pub(crate) fn take(&mut self, anew: Anew) -> Reloaded {
-        let Anew { prepared: Prepared { settings, waiting, mut wanted, jobs, .. }, loaded } = anew;
+        let Anew { prepared: Prepared { configured, jobs, .. }, loaded } = anew;
+        let mut reloaded = Reloaded::default();
+        let is_other = configured.is_some();
+        if let Some(configured) = configured {
+            reloaded.gone = self.configure(configured, &jobs);
+        }
+        reloaded.waiting.clone_from(&self.waiting);
         let now = self.now();
-        self.settings = settings;
-        wanted.extend(Wanted::of_members(&self.settings, self.store.members()));
-        // A member that is in the configuration file now is there once: as that says.
-        let mut names = HashSet::new();
-        wanted.retain(|wanted| names.insert(wanted.apex.clone()));
-        let mut reloaded = Reloaded { waiting, ..Reloaded::default() };
-        let anew = HashSet::new();
-        let place = Place { state: &self.settings.server.state, writes: self.folder.is_some(), anew: &anew };
-        reloaded.gone = self.store.want(wanted, &jobs, place, now);
         for (job, loaded) in jobs.iter().zip(loaded) {
             let apex = &job.wanted.apex;
             match loaded {
@@ -318,8 +373,27 @@ impl Plane {
                 }
             }
         }
-        self.relay();
+        if is_other {
+            self.relay();
+        }
         reloaded
+    }
+
+    /// Wants what a configuration says. Returns the zones that are gone.
+    fn configure(&mut self, configured: Configured, jobs: &[Job]) -> Vec<Gone> {
+        let Configured { read: Read { settings, print }, waiting, mut wanted } = configured;
+        self.settings = settings;
+        self.waiting = waiting;
+        let is_whole = self.folder.is_some() || !wanted.iter().any(|wanted| wanted.keeps_state());
+        self.print = is_whole.then(|| Arc::new(print));
+        wanted.extend(Wanted::of_members(&self.settings, self.store.members()));
+        // A member that is in the configuration file now is there once: as that says.
+        let mut names = HashSet::new();
+        wanted.retain(|wanted| names.insert(wanted.apex.clone()));
+        let anew = HashSet::new();
+        let place = Place { state: &self.settings.server.state, writes: self.folder.is_some(), anew: &anew };
+        let now = Time::ZERO + self.started.elapsed();
+        self.store.want(wanted, jobs, place, now)
     }
 
     /// Adds and removes members as the catalogs that are here say. Returns the new ones, and the zones that are gone.
@@ -342,7 +416,7 @@ impl Plane {
         if unserved > 0 {
             log::warn!("{unserved} members of catalogs are not served, for no [[template]] is for them");
         }
-        (jobs.into_iter().map(|job| job.wanted.apex).collect(), gone)
+        (jobs.into_iter().map(|job| job.wanted.apex.clone()).collect(), gone)
     }
 
     /// Says what catalogs list in vain, where it was not said before, and notes whose it is.
@@ -360,17 +434,30 @@ impl Plane {
 
     /// Makes anew what the images have besides records.
     fn relay(&mut self) {
-        self.frame = Frame::new(&self.settings, self.store.zones(), &self.layout, self.hash_key, self.udp_ports);
+        let Plane { settings, store, layout, hash_key, cookie_secret, udp_ports, resolved, .. } = self;
+        self.frame = Frame::new(settings, store.zones(), layout, *hash_key, *cookie_secret, *udp_ports, resolved);
     }
 }
 
 impl Prepared {
     /// Reads what is to be read; blocks.
     pub(crate) fn load(self) -> Anew {
-        let manner = Manner { key: self.hash_key, layout: &self.layout, in_background: true };
+        let manner = Manner { key: self.hash_key, layout: &self.layout, in_background: true, listing: None };
         let loaded = load::zones(&self.jobs, manner);
         Anew { prepared: self, loaded }
     }
+}
+
+/// Whether there is a cache, and it is to outlive a restart.
+fn keeps_cache(settings: &Settings) -> bool {
+    *settings.cache.persist && settings.route.iter().any(|route| !route.refuses())
+}
+
+/// The state folder where nothing but the cache is kept in it: a server does without rather than not at all.
+fn folder_of_cache(settings: &Settings) -> Option<Folder> {
+    Folder::open(&settings.server.state)
+        .inspect_err(|why| log::warn!("the cache will not outlive a restart (`persist` in [cache]): {why}"))
+        .ok()
 }
 
 /// A line for each kind of change, and the names as far as they are few.

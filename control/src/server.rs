@@ -246,6 +246,7 @@ impl Server {
     async fn stop(mut self, by: &str) -> Ended {
         log::info!("{by}: answering what is in flight, then stopping");
         notify(&[NotifyState::Stopping]);
+        self.zones.finish();
         let cores = Arc::clone(&self.cores);
         tokio::select! {
             _ = spawn_blocking(move || cores.stop(DRAIN)) => Ended::Stopped,
@@ -315,7 +316,7 @@ mod tests {
         let text = "[server]\nwatch = true\n[[zone]]\nname = \"a.test\"\nfile = \"a.zone\"\n";
         std::fs::write(&configuration, text).unwrap();
         let source = Source::File(configuration);
-        let settings = source.read().unwrap();
+        let settings = source.read().unwrap().settings;
         let plane = Plane::load(source, settings, &[0, 1]).unwrap();
         let cores = Arc::new(Fake::default());
         let serves = |serial: u32| {
@@ -326,7 +327,7 @@ mod tests {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 std::fs::write(&file, zone(2)).unwrap();
-                let end = std::time::Instant::now() + Duration::from_secs(20);
+                let end = std::time::Instant::now() + Duration::from_secs(120);
                 while !serves(2) && std::time::Instant::now() < end {
                     std::thread::sleep(Duration::from_millis(20));
                 }

@@ -31,12 +31,6 @@ const CASES: &[Case] = &[
         "[server]\ncore = 2\n",
         &[(2, 1, "unknown key `core` in [server] (did you mean `cores`?); accepted: `cores`, `user`")],
     ),
-    (
-        "[cache]\nprefetch = true\nstale = \"1d\"\n",
-        &[(2, 1, "`prefetch` in [cache] is not"), (3, 1, "`stale` in [cache]")],
-    ),
-    ("[limits]\nrate = []\n", &[(2, 1, "`rate` in [limits] is not available in this version; remove it")]),
-    ("[control]\nsocket = \"\"\n", &[(2, 1, "`socket` in [control] is not available")]),
     ("[[listen]]\nproxies = []\n", &[(2, 1, "`proxies` in [[listen]] is not available")]),
     // The shape of tables.
     ("server = 1\n", &[(1, 10, "`server` is the number; write it as [server]")]),
@@ -95,7 +89,7 @@ const CASES: &[Case] = &[
         "[[upstream]]\nname = \"a\"\nservers = [\"192.0.2.1:53\"]\n",
         &[(3, 12, "\"udp://\" or \"tcp://\" and an IP address")],
     ),
-    ("[[upstream]]\nname = \"a\"\nservers = [\"udp://192.0.2.1\"]\n", &[(3, 12, "an IP address with a port")]),
+    ("[[upstream]]\nname = \"a\"\nservers = [\"udp://192.0.2.1\"]\n", &[(3, 12, "with a port")]),
     (
         "[[upstream]]\nname = \"a\"\nservers = [\"tls://192.0.2.1:853\"]\n",
         &[(3, 12, "\"tls://\" is not available in this version")],
@@ -104,7 +98,7 @@ const CASES: &[Case] = &[
         "[[upstream]]\nname = \"a\"\nservers = [\"udp://dns.example:53\"]\n",
         &[(3, 12, "a host name is not available in this version")],
     ),
-    ("[[upstream]]\nname = \"a\"\nservers = [\"udp://0.0.0.0:53\"]\n", &[(3, 12, "an IP address with a port")]),
+    ("[[upstream]]\nname = \"a\"\nservers = [\"udp://0.0.0.0:53\"]\n", &[(3, 12, "with a port")]),
     (
         "[[upstream]]\nname = \"a\"\nservers = [\"udp://192.0.2.1:53\", \"udp://192.0.2.1:53\"]\n",
         &[(3, 34, "stands in the list twice")],
@@ -117,11 +111,25 @@ const CASES: &[Case] = &[
         "[[listen]]\naddress = \"0.0.0.0:53\"\n[[upstream]]\nname = \"a\"\nservers = [\"tcp://127.0.0.1:53\"]\n",
         &[(5, 12, "127.0.0.1:53 is where this server listens itself")],
     ),
+    ("[[upstream]]\nname = \"a\"\nservers = [\"udp://192.0.2.256:53\"]\n", &[(3, 12, "with a port")]),
     (
-        "[[upstream]]\nname = \"refuse\"\nservers = [\"udp://192.0.2.1:53\"]\nstrategy = \"minload\"\nkind = \"x\"\n",
+        "[[upstream]]\nname = \"a\"\nservers = [\"udp://192.0.2.1:53\", \"udp://192.0.2.2:53 weight=1\"]\n",
+        &[(3, 34, "a weight counts with `strategy = \"balanced\"` alone")],
+    ),
+    (
+        "[[upstream]]\nname = \"a\"\nstrategy = \"balanced\"\n\
+         servers = [\"udp://192.0.2.1:53\", \"udp://192.0.2.1:53 weight=2\", \"tcp://192.0.2.1:53 weight=0\"]\n",
+        &[(4, 65, "a weight from 1 to 1000")],
+    ),
+    (
+        "[[upstream]]\nname = \"a\"\nstrategy = \"balanced\"\nservers = [\"udp://192.0.2.1:53\", \"udp://192.0.2.1:53 weight=2\"]\n",
+        &[(4, 34, "`udp://192.0.2.1:53` stands in the list twice")],
+    ),
+    (
+        "[[upstream]]\nname = \"refuse\"\nservers = [\"udp://192.0.2.1:53\"]\nstrategy = \"quickest\"\nkind = \"x\"\n",
         &[
             (2, 8, "\"refuse\" has a meaning of its own"),
-            (4, 12, "\"minload\" is not available"),
+            (4, 12, "\"uniform\", \"fallback\", \"minload\", \"parallel\", \"balanced\""),
             (5, 8, "\"authoritative\""),
         ],
     ),
@@ -146,6 +154,8 @@ const CASES: &[Case] = &[
     ),
     ("[log]\nlevel = \"loud\"\n", &[(2, 9, "\"error\", \"warn\", \"info\", \"debug\", \"trace\"")]),
     ("[control]\nlisten = \"0.0.0.0:8053\"\n", &[(2, 10, "0.0.0.0:8053 is not a loopback address")]),
+    ("[control]\nsocket = 1\n", &[(2, 10, "found the number `1`; accepted: the path of a Unix socket")]),
+    ("[control]\ntoken_file = \"absent\"\n", &[(2, 14, "/etc/ringdns/absent cannot be read: No such file")]),
     ("[control]\nlisten = 8053\n", &[(2, 10, "a loopback address with a port")]),
 ];
 
@@ -275,6 +285,9 @@ fn what_is_in_force_reads_back_as_the_same() {
          [[zone]]\nname = 'a\\.b.example'\nfile = \"zones/a.zone\"\n\
          [[zone]]\nname = \"example.test\"\nfile = \"builtin:demonstration\"\n\
          [[route]]\nsuffix = \".\"\nto = [\"origin\"]\n[[route]]\nsuffix = \"bad.example\"\nto = [\"refuse\"]\n\
+         [[upstream]]\nname = \"b\"\nservers = [\"udp://192.0.2.1:53  weight=9\", \"tcp://[::1]:9\"]\nstrategy = \"balanced\"\n\
+         [[upstream]]\nname = \"m\"\nservers = [\"udp://192.0.2.1:53\"]\nstrategy = \"minload\"\n\
+         [[upstream]]\nname = \"p\"\nservers = [\"udp://192.0.2.1:53\"]\nstrategy = \"parallel\"\n\
          [cache]\nsize = \"1536KiB\"\nmin_ttl = \"90s\"\n[log]\nlevel = \"debug\"\nformat = \"json\"\n\
          [control]\nlisten = \"\"\n"
     );

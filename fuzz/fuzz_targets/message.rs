@@ -66,7 +66,7 @@ fn request(header: Header, message: &[u8]) {
     let octets: usize = edns
         .options()
         .map(|option| match option {
-            EdnsOption::Nsid(data) | EdnsOption::Unknown { data, .. } => 4 + data.len(),
+            EdnsOption::Nsid(data) | EdnsOption::Cookie(data) | EdnsOption::Unknown { data, .. } => 4 + data.len(),
             EdnsOption::Keepalive(tenths) => 4 + tenths.map_or(0, |_| 2),
             EdnsOption::ExtendedError(_, text) => 6 + text.len(),
         })
@@ -107,6 +107,7 @@ fn answer(message: &[u8], question_octets: usize) {
         extended_rcode: 0,
         dnssec_ok: true,
         nsid: Some(b"node"),
+        cookie: Some([7; 24]),
         keepalive: Some(1),
         error: Some(ExtendedError::Other),
     };
@@ -114,7 +115,7 @@ fn answer(message: &[u8], question_octets: usize) {
     for (limit, opt, age) in
         [(512, None, 0), (512, Some(opt), 1), (1232, Some(opt), 70_000), (65_535, None, 0), (65_535, Some(opt), 3)]
     {
-        let reply = Reply { id: 0x0abc, flags: flags::RD | flags::RA, question: &question, opt, limit };
+        let reply = Reply { id: 0x0abc, flags: flags::RD | flags::RA, question: &question, opt, limit, stale: false };
         let (octets, truncated) = answer.write(&mut out, Duration::from_secs(age), &reply);
         assert!(octets <= limit);
         let written = &out[..octets];

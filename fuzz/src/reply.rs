@@ -2,6 +2,7 @@
 
 use ringdns_shard::Transport;
 use ringdns_shard::limits::{MESSAGE_OCTETS_MAX, TTL_SECONDS_MAX, UDP_PLAIN_OCTETS_MAX};
+use ringdns_shard::wire::edns::Edns;
 use ringdns_shard::wire::message::{HEADER_OCTETS, Header, Query, flags, opcode, records};
 use ringdns_shard::wire::name::{HashKey, KeyedName};
 use ringdns_shard::wire::rdata::rtype;
@@ -31,6 +32,13 @@ pub fn check(request: &[u8], via: Transport, reply: &[u8]) {
     assert_eq!(header.flags & flags::RD, asked.flags & flags::RD);
     let key = HashKey::from_seed([1; 16]);
     let Some(query) = query(request, &key, &mut KeyedName::default()) else {
+        let opt = Edns::alone(asked, request).filter(|_| asked.opcode() == opcode::QUERY);
+        if opt.is_some_and(|opt| opt.cookie().is_some()) && reply.len() > HEADER_OCTETS {
+            // It asked for a cookie and nothing else.
+            let opt = Edns::alone(header, reply).expect("the reply is an OPT record alone");
+            assert_eq!(opt.cookie().map(<[u8]>::len), Some(24));
+            return;
+        }
         let rcode = if is_served(asked) { 1 } else { 4 };
         assert_eq!((header.flags & flags::RCODE, header.counts, reply.len()), (rcode, [0; 4], HEADER_OCTETS));
         return;

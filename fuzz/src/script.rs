@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use arbitrary::Arbitrary;
+use ringdns_shard::cache::Figures;
 use ringdns_shard::limits::{MESSAGE_OCTETS_MAX, TRANSFERS_MAX, UDP_REPLY_OCTETS_MAX, UDP_REQUEST_OCTETS_MAX};
 use ringdns_shard::wire::name::KeyedName;
 use ringdns_shard::{Action, Client, Outcome, Shard, Time, TransferMessage, Transport};
@@ -191,7 +192,7 @@ impl Run {
             Step::Swap(variant) => {
                 let Rare(Some(variant)) = *variant else { return };
                 self.variant = usize::from(variant) % world::VARIANTS;
-                self.shard.on_images(world::images(self.variant));
+                self.shard.on_images(self.now, world::images(self.variant));
             }
             Step::Transfer { which, close } => {
                 let Some(last) = self.transfers.len().checked_sub(1) else { return };
@@ -256,7 +257,7 @@ impl Run {
             connection: self.marks,
         };
         let answerable = reply::is_answerable(&request);
-        let dropped = self.shard.counters().rrl_dropped;
+        let dropped = self.dropped();
         self.answerable += u64::from(answerable);
         self.silent += u64::from(!answerable);
         match self.shard.on_query(self.now, &client, &request, &mut self.buffer[..room]) {
@@ -264,7 +265,7 @@ impl Run {
                 assert!(answerable);
                 reply::check(&request, via, &self.buffer[..octets]);
             }
-            Outcome::Silence => assert!(!answerable || self.shard.counters().rrl_dropped == dropped + 1),
+            Outcome::Silence => assert!(!answerable || self.dropped() == dropped + 1),
             Outcome::Transfer(number) => {
                 assert!(via == Transport::Tcp);
                 self.transfers.push(Transfer { number, request, messages: 0 });
@@ -351,6 +352,12 @@ impl Run {
         self.queries.push(Upstream { socket, exchange, tcp: exchange.is_some(), server, octets });
     }
 
+    /// Requests without a reply since somebody asked too often.
+    fn dropped(&self) -> u64 {
+        let counters = self.shard.counters();
+        counters.rrl_dropped + counters.rate_dropped
+    }
+
     /// What holds after every step.
     fn check(&self) {
         let counters = self.shard.counters();
@@ -358,7 +365,7 @@ impl Run {
         assert_eq!(self.shard.waiters(), waiting);
         assert_eq!(counters.queries_udp + counters.queries_tcp, self.answerable);
         assert_eq!(counters.dropped_malformed, self.silent);
-        assert_eq!(counters.replies + waiting as u64 + counters.rrl_dropped, self.answerable);
+        assert_eq!(counters.replies + waiting as u64 + self.dropped(), self.answerable);
         assert_eq!(self.shard.transfers(), self.transfers.len());
         assert!(self.transfers.len() <= TRANSFERS_MAX);
         let by_rcode =
@@ -368,7 +375,7 @@ impl Run {
         assert!(counters.upstream_udp + counters.upstream_tcp + counters.upstream_ids_exhausted >= begun);
         assert!(self.shard.resolves_in_flight() <= world::RESOLVES);
         assert!(waiting <= world::RESOLVES * world::WAITERS);
-        let (entries, octets) = self.shard.cached();
+        let Figures { entries, octets, .. } = self.shard.cache_figures();
         assert!(octets <= world::images(self.variant).cache.octets && (entries == 0) == (octets == 0));
     }
 }

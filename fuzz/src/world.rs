@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ringdns_shard::Images;
-use ringdns_shard::guard::{Acl, Network, rrl};
+use ringdns_shard::guard::{Acl, Network, rate, rrl};
 use ringdns_shard::images::{Allowed, Bounds, CacheSettings, Listener, Zone, ZoneAbout};
 use ringdns_shard::tsig::{Algorithm, Key};
 use ringdns_shard::upstream::{Kind, Pool, Protocol, Routes, Server, Strategy, Target};
@@ -240,11 +240,20 @@ fn build(variant: usize, zones: Vec<Zone>) -> Images {
             entries: 16,
             ..rrl::Settings::default()
         }),
+        rate: (variant == 3).then(|| rate::Settings {
+            prefixes: vec![rate::Prefix { family: rate::Family::Ipv4, bits: 24, qps: 2 }],
+            action: rate::Action::Truncate,
+            dry_run: false,
+            exempt: Acl::default(),
+            entries: 16,
+        }),
+        cookies: Arc::new([[7; 16]].into_iter().collect()),
         bounds: Bounds {
             resolves,
             waiters: if variant == 1 { 1 } else { WAITERS },
             tcp_idle: Duration::from_secs(10),
             udp_ports: UDP_PORTS,
+            zone_rate: if variant == 2 { 1 } else { 0 },
             ..Bounds::DEFAULT
         },
         ..Images::bare(hash_key)
@@ -253,7 +262,7 @@ fn build(variant: usize, zones: Vec<Zone>) -> Images {
 
 /// Every server of the pools.
 pub fn servers() -> Vec<SocketAddr> {
-    pools().iter().flat_map(|pool| pool.servers.iter().map(|server| server.address)).collect()
+    pools().iter().flat_map(|pool| pool.servers.iter().map(|member| member.server.address)).collect()
 }
 
 /// The key of names in all images.
@@ -270,8 +279,8 @@ fn pools() -> Vec<Arc<Pool>> {
     let v4 = |host| SocketAddr::from((Ipv4Addr::new(192, 0, 2, host), 53));
     let v6 = SocketAddr::from((Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 9), 53));
     let pool = |name: &str, protocol, kind, strategy, timeout, addresses: &[SocketAddr]| {
-        let servers = addresses.iter().map(|&address| Server { protocol, address }).collect();
-        Arc::new(Pool { name: name.into(), servers, kind, strategy, timeout })
+        let servers = addresses.iter().map(|&address| Server { protocol, address }.into()).collect();
+        Arc::new(Pool { name: name.into(), servers, kind, strategy, timeout, spec: Box::default() })
     };
     use {Kind::*, Protocol::*, Strategy::*};
     vec![

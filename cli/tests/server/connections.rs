@@ -15,12 +15,12 @@ use crate::forwarding;
 
 const ZONE: &str = "$TTL 60\n@ SOA ns h 1 60 60 60 60\n@ NS ns\nns A 192.0.2.1\n";
 
-/// The idle time-out of these tests, and what is said for it in the configuration.
-const IDLE: Duration = Duration::from_millis(500);
+/// The idle time-out of these tests: one that no step runs into on a machine that is busy with other things.
+const IDLE: Duration = Duration::from_secs(2);
 
 /// One core serves a small zone with a short idle time-out, so that every connection is its neighbour's neighbour.
 fn server(limits: &str) -> Server {
-    server_with("500ms", limits)
+    server_with(&format!("{}ms", IDLE.as_millis()), limits)
 }
 
 fn server_with(idle: &str, limits: &str) -> Server {
@@ -66,15 +66,22 @@ impl Drop for Neighbour {
     }
 }
 
-/// Waits for the connection's end, with nothing before it; how long that took.
-fn closed(stream: &mut TcpStream) -> Duration {
-    let began = Instant::now();
+/// Waits for the connection's end, with nothing before it.
+#[track_caller]
+fn closed(stream: &mut TcpStream) {
     let mut rest = Vec::new();
     match stream.read_to_end(&mut rest) {
         Ok(_) => assert_eq!(rest, b"", "octets before the end"),
         Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset, "the connection does not end"),
     }
-    began.elapsed()
+}
+
+/// The same for a connection that was last used after `began`: it ends when it has been idle, and soon.
+#[track_caller]
+fn closed_in_time(stream: &mut TcpStream, began: Instant) {
+    closed(stream);
+    let took = began.elapsed();
+    assert!(took >= IDLE && took < 10 * IDLE, "{took:?}");
 }
 
 #[test]
@@ -136,10 +143,10 @@ fn a_length_that_never_comes_ends_the_connection_in_time() {
     // Half a length, a length alone, and a message that stops.
     let beginnings: [&[u8]; 3] = [&[0], &[0, 40], &framed(&query("ns.a.test", "A"))[..20]];
     for beginning in beginnings {
+        let began = Instant::now();
         let mut stream = connection(server.address());
         stream.write_all(beginning).expect("it is read");
-        let took = closed(&mut stream);
-        assert!(took >= IDLE / 2 && took < Duration::from_secs(10), "{took:?}");
+        closed_in_time(&mut stream, began);
     }
     assert_eq!(server.counter("rim_tcp_frame_timeouts"), 3);
     assert!(neighbour.answers() > 0);
@@ -155,7 +162,7 @@ fn a_trickle_of_octets_does_not_keep_a_connection() {
     let mut octets = [0u8, 255].into_iter().chain(std::iter::repeat(7));
     while stream.write_all(&[octets.next().expect("without end")]).is_ok() {
         assert!(Instant::now() < end, "the connection stays open");
-        thread::sleep(IDLE / 5);
+        thread::sleep(IDLE / 10);
     }
     assert_eq!(server.counter("rim_tcp_frame_timeouts"), 1);
     assert!(neighbour.answers() > 0);
@@ -184,27 +191,27 @@ fn a_client_that_never_reads_is_closed() {
 fn an_idle_connection_is_closed_in_time() {
     let server = server("");
     let neighbour = Neighbour::of(&server);
+    let began = Instant::now();
     let mut stream = connection(server.address());
     stream.write_all(&framed(&query("ns.a.test", "A"))).expect("it is read");
     read_frame(&mut stream).expect("a reply");
-    let took = closed(&mut stream);
-    assert!(took >= IDLE / 2 && took < Duration::from_secs(10), "{took:?}");
+    closed_in_time(&mut stream, began);
     // One on which nothing ever comes.
-    let took = closed(&mut connection(server.address()));
-    assert!(took >= IDLE / 2 && took < Duration::from_secs(10), "{took:?}");
+    let began = Instant::now();
+    closed_in_time(&mut connection(server.address()), began);
     assert!(server.counter("rim_tcp_idle_closed") >= 2);
     assert!(neighbour.answers() > 0);
 }
 
 #[test]
 fn connections_are_capped_and_the_rest_is_answered() {
-    let server = server_with("30s", "tcp_clients = 4\n");
-    let mut held: Vec<TcpStream> = (0..4).map(|_| connection(server.address())).collect();
+    let server = server_with("30s", "tcp_clients = 3\n");
+    let mut held: Vec<TcpStream> = (0..3).map(|_| connection(server.address())).collect();
     for stream in &mut held {
         stream.write_all(&framed(&query("ns.a.test", "A"))).expect("it is read");
         read_frame(stream).expect("a reply");
     }
-    assert_eq!(server.counter("tcp_connections"), 4);
+    assert_eq!(server.counter("tcp_connections"), 3);
     for _ in 0..3 {
         closed(&mut connection(server.address()));
     }
@@ -215,6 +222,6 @@ fn connections_are_capped_and_the_rest_is_answered() {
         read_frame(stream).expect("those that are open are answered");
     }
     held.pop();
-    wait_until("room", || server.counter("tcp_connections") == 3);
+    wait_until("room", || server.counter("tcp_connections") == 2);
     assert_eq!(ask(server.address(), crate::common::dns::Via::Tcp, &query("ns.a.test", "A")).rcode(), NOERROR);
 }

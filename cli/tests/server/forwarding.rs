@@ -45,6 +45,7 @@ fn local(socket: &UdpSocket) -> SocketAddr {
 fn a_second_query_is_answered_from_the_cache() {
     let upstream = Upstream::start(|asked| Some(asked.reply(ANSWER, &[address(300, 7)])));
     let server = forwarding_to(upstream.address);
+    let began = Instant::now();
     let first = server.answer("Www.Kept.test", "A");
     assert_eq!((first.rcode(), first.ttl()), (NOERROR, 300));
     thread::sleep(Duration::from_millis(2_100));
@@ -55,7 +56,7 @@ fn a_second_query_is_answered_from_the_cache() {
         let record = &second.answer()[0];
         assert!(record.starts_with(&owner) && record.ends_with(data), "so is the answer: {record}");
         assert!(second.ttl() <= 298, "the TTL has gone down: {record}");
-        assert!(second.ttl() > 298 - PATIENCE.as_secs() as u32, "and by no more than the time: {record}");
+        assert!(u64::from(second.ttl()) + began.elapsed().as_secs() >= 299, "and by no more than the time: {record}");
     }
     assert_eq!(upstream.count(Via::Udp), 1, "only the first query reaches the upstream");
     assert_eq!((server.counter("cache_hits"), server.counter("cache_misses")), (2, 1));
@@ -103,7 +104,9 @@ fn identical_questions_in_flight_are_asked_once() {
         socket.send(&query("same.test", "A")).expect("it is sent");
     }
     for socket in &sockets {
-        assert_eq!(Reply::read(receive(socket)).answer(), ["same.test. 60 IN A 192.0.2.1"]);
+        // Some may come from the cache, a second later.
+        let answer = Reply::read(receive(socket)).answer();
+        assert!(answer.len() == 1 && answer[0].ends_with(" IN A 192.0.2.1"), "{answer:?}");
     }
     assert_eq!(upstream.count(Via::Udp), 1);
     assert_eq!(server.counter("coalesced") + server.counter("cache_hits"), 19);
@@ -119,7 +122,8 @@ fn a_truncated_reply_is_fetched_over_tcp() {
     });
     let server = forwarding_to(upstream.address);
     for via in BOTH {
-        assert_eq!(server.ask(via, &query("long.test", "A")).answer(), ["long.test. 60 IN A 192.0.2.5"]);
+        let answer = server.ask(via, &query("long.test", "A")).answer();
+        assert!(answer.len() == 1 && answer[0].ends_with(" IN A 192.0.2.5"), "{answer:?}");
     }
     assert_eq!((upstream.count(Via::Udp), upstream.count(Via::Tcp)), (1, 1));
 }
@@ -174,8 +178,10 @@ fn when_all_are_silent_there_is_servfail_in_time() {
 
 #[test]
 fn where_nobody_listens_there_is_servfail_in_time() {
-    let closed = local(&silent());
-    let server = Server::start(&configuration(&[udp(closed)], "1s"), &[]);
+    // A socket that is connected to itself lets no one in, and nobody else can take its port.
+    let closed = silent();
+    closed.connect(local(&closed)).expect("an address of this machine");
+    let server = Server::start(&configuration(&[udp(local(&closed))], "1s"), &[]);
     let began = Instant::now();
     let reply = server.ask(Via::Udp, &with_edns(query("a.test", "A"), 0));
     assert_eq!((reply.rcode(), reply.ede()), (SERVFAIL, Some(EDE_NO_REACHABLE_AUTHORITY)));

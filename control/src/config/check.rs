@@ -4,9 +4,12 @@ use std::collections::HashSet;
 use std::hash::Hash;
 use std::net::SocketAddr;
 
+use ringdns_shard::upstream::Strategy;
+
 use super::fault::{At, Collector};
 use super::keys::Settings;
 use super::schema::meant;
+use super::upstream::{Host, UpstreamServer};
 use super::zones;
 
 /// The word in `to` of a route for names that are refused.
@@ -18,6 +21,8 @@ pub(super) fn check(settings: &Settings, faults: &mut Collector) {
     names(settings, faults);
     routes(settings, faults);
     loops(settings, faults);
+    servers_twice(settings, faults);
+    weights(settings, faults);
     zones::check(settings, faults);
     if *settings.cache.min_ttl > *settings.cache.max_ttl {
         let message = "`min_ttl` in [cache] is above `max_ttl`; lower the one or raise the other".to_owned();
@@ -97,15 +102,45 @@ fn routes(settings: &Settings, faults: &mut Collector) {
 /// Upstream servers that are this server itself.
 fn loops(settings: &Settings, faults: &mut Collector) {
     for server in settings.upstream.iter().flat_map(|upstream| upstream.servers.iter()) {
-        if settings.listen.iter().any(|listen| reaches(server.address, *listen.address)) {
-            let message = format!("`servers` in [[upstream]]: {} is where this server listens itself", server.address);
+        if let Host::Address(address) = server.host
+            && settings.listen.iter().any(|listen| reaches(address, *listen.address))
+        {
+            let message = format!("`servers` in [[upstream]]: {address} is where this server listens itself");
             faults.push(server.place(), message);
         }
     }
 }
 
+/// The same server with another weight.
+fn servers_twice(settings: &Settings, faults: &mut Collector) {
+    for upstream in &settings.upstream {
+        for (index, server) in upstream.servers.iter().enumerate() {
+            let same = |earlier: &UpstreamServer| {
+                let is_it = (&earlier.host, earlier.protocol) == (&server.host, server.protocol);
+                is_it && earlier.weight != server.weight
+            };
+            if upstream.servers[..index].iter().any(|earlier| same(earlier)) {
+                let plain = UpstreamServer { weight: None, ..UpstreamServer::clone(server) };
+                let message = format!("`servers` in [[upstream]]: `{plain}` stands in the list twice; remove one");
+                faults.push(server.place(), message);
+            }
+        }
+    }
+}
+
+/// Weights that nothing looks at.
+fn weights(settings: &Settings, faults: &mut Collector) {
+    for upstream in settings.upstream.iter().filter(|upstream| *upstream.strategy != Strategy::Balanced) {
+        if let Some(server) = upstream.servers.iter().find(|server| server.weight.is_some()) {
+            let message =
+                "`servers` in [[upstream]]: a weight counts with `strategy = \"balanced\"` alone; remove it, or choose that";
+            faults.push(server.place(), message.to_owned());
+        }
+    }
+}
+
 /// Whether what is sent to `server` arrives at a listener on `listen`, as far as the addresses tell.
-pub(super) fn reaches(server: SocketAddr, listen: SocketAddr) -> bool {
+pub(crate) fn reaches(server: SocketAddr, listen: SocketAddr) -> bool {
     server.port() == listen.port()
         && server.is_ipv4() == listen.is_ipv4()
         && (server.ip() == listen.ip() || (listen.ip().is_unspecified() && server.ip().is_loopback()))

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use ringdns_shard::guard::Network;
-use ringdns_shard::upstream::{Protocol, Server};
 use ringdns_shard::wire::name::Name;
 use toml::de::DeValue;
 
@@ -424,52 +423,6 @@ impl Form for OptionalName {
 
     fn write(&self, value: &Option<Name>) -> String {
         quoted(&value.as_ref().map(Name::to_string).unwrap_or_default())
-    }
-}
-
-/// An upstream server.
-pub(super) struct ServerForm;
-
-/// Schemes of the documented contract that this version does not have.
-const SCHEMES_LATER: [&str; 4] = ["tls", "https", "quic", "h3"];
-
-impl Form for ServerForm {
-    type Value = Server;
-
-    fn read(&self, reader: &mut Reader<'_>, found: Found<'_>) -> Option<Server> {
-        let Some((scheme, rest)) = found.get_ref().as_str().and_then(|text| text.split_once("://")) else {
-            return reader.wrong(found, &self.accepts());
-        };
-        let protocol = match scheme {
-            "udp" => Protocol::Udp,
-            "tcp" => Protocol::Tcp,
-            later if SCHEMES_LATER.contains(&later) => {
-                return reader.later(found, &quoted(&format!("{later}://")), &self.accepts());
-            }
-            _ => return reader.wrong(found, &self.accepts()),
-        };
-        match rest.parse::<SocketAddr>() {
-            Ok(address) if address.port() != 0 && !address.ip().is_unspecified() && !address.ip().is_multicast() => {
-                Some(Server { protocol, address })
-            }
-            Err(_) if rest.chars().any(|character| character.is_ascii_alphabetic()) && !rest.contains("::") => {
-                reader.later(found, "a host name", &self.accepts())
-            }
-            _ => reader.wrong(found, &self.accepts()),
-        }
-    }
-
-    fn accepts(&self) -> String {
-        "\"udp://\" or \"tcp://\" and an IP address with a port, as \"udp://192.0.2.1:53\" or \"tcp://[2001:db8::1]:53\""
-            .to_owned()
-    }
-
-    fn write(&self, value: &Server) -> String {
-        let scheme = match value.protocol {
-            Protocol::Udp => "udp",
-            Protocol::Tcp => "tcp",
-        };
-        quoted(&format!("{scheme}://{}", value.address))
     }
 }
 

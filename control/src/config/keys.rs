@@ -7,9 +7,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use log::LevelFilter;
+use ringdns_shard::guard::rate::Action;
 use ringdns_shard::limits;
 use ringdns_shard::tsig::Algorithm;
-use ringdns_shard::upstream::{Kind, Server as UpstreamServer, Strategy};
+use ringdns_shard::upstream::{Kind, Strategy};
 use ringdns_shard::wire::name::Name;
 use toml::de::DeTable;
 
@@ -17,11 +18,16 @@ use super::fault::{At, Place};
 use super::files::{FileForm, FolderForm, ZoneFile};
 use super::form::{
     Choice, Cores, CoresForm, Count, Destination, Flag, Form, List, LoopbackSocket, NameForm, Net, NetForm, Octets,
-    OptionalName, PoolName, ServerForm, Socket, Span, Text,
+    OptionalName, PoolName, Socket, Span, Text,
 };
+use super::control::{SocketPathForm, TokenFile, TokenFileForm};
+use super::cookie::{CookieSecret, CookieSecretsForm};
+use super::pieces::Root;
+use super::rate::{Rate, RatesForm};
 use super::rrl::{Rrl, RrlForm};
 use super::schema::{KeyDescription, Reader, Table, TableDescription, settings};
 use super::transfer::{Allow, AllowForm, Peer, PeerForm, Secret, SecretFile, SecretFileForm, SecretForm};
+use super::upstream::{ServerForm, UpstreamServer};
 
 /// Which core gets a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,12 +115,16 @@ settings! {
         /// Which core gets a request: with "flow", the kernel's hash of addresses and ports decides.
         steering: Steering = Choice { words: &[("flow", Steering::Flow)], later: &["cpu", "question"] }, default r#""flow""#;
         /// Copies of each zone in memory: one a "core" (fastest), or one a NUMA "node" (for zones too large to copy).
-        /// Changes need a restart.
+        /// Zones of up to 64 KiB have one a node in any case. Changes need a restart.
         replicas: Replicas = Choice { words: &[("core", Replicas::Core), ("node", Replicas::Node)], later: &[] }, default r#""core""#;
         /// What NSID and id.server (class CH, type TXT) answer; empty: neither is answered.
         identity: String = Text { octets_max: limits::IDENTITY_OCTETS_MAX }, default r#""""#;
         /// What version.bind and version.server (class CH, type TXT) answer; empty: refused.
         version: String = Text { octets_max: limits::IDENTITY_OCTETS_MAX }, default r#""""#;
+        /// What DNS cookies (RFC 7873, RFC 9018) are made with, so that servers behind one address take each other's:
+        /// the first secret makes them, each is taken. To change a secret, put the new one second on all servers, then
+        /// first, then drop the old one. Empty: one that is made at each start. `ringdns config` does not print them.
+        cookie_secrets: Vec<At<CookieSecret>> = CookieSecretsForm, default "[]";
         /// The folder for what this server keeps: the copies of zones that name no file, and the differences between
         /// versions of zones. Changes need a restart.
         state: PathBuf = FolderForm, default r#""state""#;
@@ -221,16 +231,29 @@ settings! {
     several(UPSTREAMS_MAX) upstream: Upstream {
         /// The name by which routes call it.
         name: String = PoolName, example r#""origin""#;
-        /// The servers. With "udp://", truncated answers are fetched again over TCP.
+        /// The servers. With "udp://", truncated answers are fetched again over TCP. A server that stops answering is
+        /// passed over until it is seen to answer again: it is asked in the background, every second or two. In a pool
+        /// with the strategy "balanced" each may have a weight, 1 where it says none.
         servers: Vec<At<UpstreamServer>> = List { of: ServerForm, min: 1, max: limits::POOL_SERVERS_MAX }, example r#"["udp://192.0.2.53:53"]"#;
         /// A "resolver" is asked to recurse; an "authoritative" server is the origin of which this server is the
-        /// public face.
+        /// public face: what it says of names outside of the route's suffix is not believed, and ANY is answered
+        /// without asking it.
         kind: Kind = Choice { words: &[("resolver", Kind::Resolver), ("authoritative", Kind::Authoritative)], later: &[] }, default r#""resolver""#;
-        /// Which server is asked first: with "uniform" each name keeps to one of them, with "fallback" always the
-        /// first in the list. The others stand by.
+        /// Which server is asked first, of those that answer; the others stand by. With "uniform" each zone's names
+        /// keep to one server, and while that is down they are spread over the others; add servers at the end of the
+        /// list and replace them in their place, so that few names move. With "fallback" it is the first in the list,
+        /// with "minload" the one of two drawn by chance that has less to do and is faster. With "parallel" up to four
+        /// are asked at once, and the first good answer counts. With "balanced" chance decides, by the weights in
+        /// `servers`.
         strategy: Strategy = Choice {
-            words: &[("uniform", Strategy::Uniform), ("fallback", Strategy::Fallback)],
-            later: &["minload", "parallel", "balanced"],
+            words: &[
+                ("uniform", Strategy::Uniform),
+                ("fallback", Strategy::Fallback),
+                ("minload", Strategy::Minload),
+                ("parallel", Strategy::Parallel),
+                ("balanced", Strategy::Balanced),
+            ],
+            later: &[],
         }, default r#""uniform""#;
         /// The pools of one route are tried in this order, the lowest number first.
         priority: u32 = Count { min: 1, max: 1_000 }, default "1";
@@ -262,7 +285,19 @@ settings! {
         max_ttl: Duration = ttl(7 * DAY), default r#""1d""#;
         /// Negative answers (NXDOMAIN, no data) are kept at most so long.
         negative_max_ttl: Duration = ttl(DAY), default r#""1h""#;
-        later: ["failure_ttl", "stale", "stale_after", "prefetch"];
+        /// A question that failed is not asked again for so long (RFC 9520); "0s": it is asked each time.
+        failure_ttl: Duration = ttl(300), default r#""5s""#;
+        /// How long past its TTL an answer may still be served where no fresh one is to be had (RFC 8767); "0s" turns it
+        /// off.
+        stale: Duration = ttl(30 * DAY), default r#""1d""#;
+        /// A client waits so long for a fresh answer before it gets one that is past its TTL.
+        stale_after: Duration = span(0, 60_000), default r#""1800ms""#;
+        /// Whether answers that are asked for often are fetched anew before their TTL has passed.
+        prefetch: bool = Flag, default "true";
+        /// Whether the cache outlives a restart: it is written to the file `cache` in `state` of [server] when the server
+        /// is stopped by SIGTERM or SIGINT, and read when it starts. What is asked of whom must be the same by then.
+        persist: bool = Flag, default "true";
+        later: [];
     }
 
     /// Bounds on what clients can take up.
@@ -275,6 +310,30 @@ settings! {
         resolves: u32 = Count { min: 1, max: 65_536 }, default "10000";
         /// Clients that wait for the same question, on each core.
         waiters: u32 = Count { min: 1, max: limits::WAITERS_MAX as u32 }, default "1000";
+        /// Questions in flight towards upstreams for names of one zone, on each core. The SOA records of negative answers
+        /// tell where zones begin; until one has come, it is the suffix of the route, but two labels at least.
+        zone_resolves: u32 = Count { min: 1, max: 65_536 }, default "1000";
+        /// Questions a second that go to upstreams for names of one zone, as they do in floods of random names: answers
+        /// from the cache are not counted. As many may come at once. The rate is that of the whole server: each core has an
+        /// equal part of it, rounded up. 0: there is no limit.
+        zone_rate: u32 = Count { min: 0, max: 1_000_000 }, default "0";
+        /// How often the clients of one network may ask, whatever they ask for; as many queries may come at once. A query
+        /// counts for each of the prefix lengths that its address has a rate for. The rate is that of the whole server:
+        /// each core has an equal part of it, rounded up, so that a client that always asks from one port has only that
+        /// of one core. Clients whose address is certain, as over TCP or with a DNS cookie, are counted apart from those
+        /// that may be forged.
+        rate: Vec<At<Rate>> = RatesForm, default "[]";
+        /// What is told to clients above a `rate`: with "drop" nothing, with "truncate" to ask again over TCP (and
+        /// REFUSED to those whose address is certain), with "refuse" REFUSED.
+        rate_action: Action = Choice {
+            words: &[("drop", Action::Drop), ("truncate", Action::Truncate), ("refuse", Action::Refuse)],
+            later: &[],
+        }, default r#""drop""#;
+        /// Whether clients above a `rate` are answered all the same, and only counted: the metrics page says how
+        /// many it would have met.
+        rate_dry_run: bool = Flag, default "false";
+        /// Networks whose clients have no `rate`.
+        rate_exempt: Vec<At<Net>> = List { of: NetForm, min: 0, max: NETWORKS_MAX }, default "[]";
         /// Records of a zone that is transferred from its primaries, in all; a transfer that brings more is broken off.
         transfer: u64 = Octets { min: 1 << 16, max: 1 << 40 }, default r#""1GiB""#;
         /// Response rate limiting for zones that this server is authoritative for, so that it is of no use in attacks
@@ -282,7 +341,7 @@ settings! {
         /// whole server: each core has an equal part of it, rounded up. Clients whose address is certain, as over TCP, are
         /// not limited.
         rrl: Rrl = RrlForm, default "{}";
-        later: ["rate"];
+        later: [];
     }
 
     /// What the program says of itself, on standard error.
@@ -303,10 +362,17 @@ settings! {
         later: [];
     }
 
-    /// The control plane: /health, /ready and /metrics over HTTP.
+    /// The control plane: health, figures and state of the server over HTTP, and what `ringdns ctl` asks for.
     single(0) control: Control {
         /// Where it is asked; port 0 is a free one, told at start; empty turns it off. Changes need a restart.
         listen: Option<SocketAddr> = LoopbackSocket, default r#""127.0.0.1:8053""#;
-        later: ["socket", "token_file"];
+        /// A Unix socket for the same, at which changes need no token: only root and the user whose rights the process
+        /// keeps may use it. `ringdns ctl` prefers it. Changes need a restart.
+        socket: Option<PathBuf> = SocketPathForm, default r#""""#;
+        /// A file that holds a token and nothing else, as `openssl rand -hex 32` makes it, read whenever this file is.
+        /// Who asks at `listen` for a change (flushing the cache, reloading) must send it, as `ringdns ctl` does. Without
+        /// one, changes are for those who ask at `socket`.
+        token_file: Option<TokenFile> = TokenFileForm, optional r#""control.token""#;
+        later: [];
     }
 }

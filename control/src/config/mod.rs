@@ -3,25 +3,30 @@
 //! nothing.
 
 mod check;
+mod control;
+mod cookie;
 mod fault;
 mod files;
 mod form;
 mod keys;
 mod page;
+mod pieces;
+mod print;
+mod rate;
 mod rrl;
 mod schema;
 mod transfer;
+mod upstream;
 mod zones;
 
 use std::collections::HashSet;
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read as _};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use ringdns_shard::wire::name::{self, Name};
-use toml::de::DeTable;
 
 pub use fault::{At, Fault, Faults, Place};
 pub use files::ZoneFile;
@@ -32,9 +37,16 @@ pub use keys::{
 };
 pub use page::{default_file, reference};
 pub use ringdns_shard::tsig::Algorithm;
+pub use control::{Token, TokenFile};
+pub use cookie::CookieSecret;
+pub use rate::Rate;
 pub use rrl::Rrl;
 pub use transfer::{Allow, Peer, Secret, SecretFile};
+pub use upstream::{Host, UpstreamServer};
 
+use pieces::{Cut, Root};
+pub(crate) use check::reaches;
+pub(crate) use print::Print;
 use schema::{Reader, Table};
 
 /// Octets of a configuration file.
@@ -88,22 +100,62 @@ impl Source {
     }
 
     /// Reads and checks the configuration.
-    pub fn read(&self) -> Result<Settings, Refused> {
-        let (text, folder) = match self {
+    pub fn read(&self) -> Result<Read, Refused> {
+        let (text, folder) = self.text()?;
+        let (settings, print) = read(&self.title(), &text, &folder).map_err(Refused::Faults)?;
+        Ok(Read { settings, print })
+    }
+
+    /// The same where it would give something else than what was read `before`; `None` where it would not. Only what
+    /// files hold is compared, so that a configuration that has not changed is not read table by table.
+    pub(crate) fn read_anew(&self, before: &Print) -> Result<Option<Read>, Refused> {
+        let (text, folder) = self.text()?;
+        if before.is_still(&text) {
+            return Ok(None);
+        }
+        let (settings, print) = read(&self.title(), &text, &folder).map_err(Refused::Faults)?;
+        Ok(Some(Read { settings, print }))
+    }
+
+    /// Reads \[control\] alone, for those who ask the server that runs: what else the file says is not looked at.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is no TOML, or has mistakes in \[control\].
+    pub fn control(&self) -> Result<Control, Refused> {
+        let (text, folder) = self.text()?;
+        let mut reader = Reader::new(&text, &folder);
+        let control = whole(&mut reader, &text).and_then(|root| reader.single::<Control>(&root));
+        match reader.finish().0.finish(&self.title()) {
+            Some(faults) => Err(Refused::Faults(faults)),
+            None => Ok(control.expect("a table without faults is whole")),
+        }
+    }
+
+    /// The text of the configuration, and the folder to which its paths are relative.
+    fn text(&self) -> Result<(String, PathBuf), Refused> {
+        match self {
             Source::File(file) => {
                 let unreadable = |error| Refused::Unreadable { file: file.clone(), error };
                 let text = text_of(file, FILE_OCTETS_MAX).map_err(unreadable)?;
                 let whole = std::path::absolute(file).map_err(unreadable)?;
-                (text, whole.parent().map(Path::to_owned).unwrap_or_default())
+                Ok((text, whole.parent().map(Path::to_owned).unwrap_or_default()))
             }
             Source::Embedded => {
                 // No resolv.conf, or one that cannot be read, is a machine without name servers.
                 let resolv_conf = text_of(Path::new("/etc/resolv.conf"), RESOLV_CONF_OCTETS_MAX).unwrap_or_default();
-                (page::embedded(&name_servers(&resolv_conf)), PathBuf::from("/"))
+                Ok((page::embedded(&name_servers(&resolv_conf)), PathBuf::from("/")))
             }
-        };
-        parse(&self.title(), &text, &folder).map_err(Refused::Faults)
+        }
     }
+}
+
+/// A configuration that has been read.
+#[derive(Debug)]
+pub struct Read {
+    /// What it says.
+    pub settings: Settings,
+    /// What it was read from.
+    pub(crate) print: Print,
 }
 
 /// The whole of a regular file of bounded size.
@@ -123,16 +175,12 @@ fn text_of(file: &Path, octets_max: u64) -> io::Result<String> {
 /// Reads and checks the text of a configuration file. `title` is its name in messages, `folder` what relative paths
 /// are relative to.
 pub fn parse(title: &str, text: &str, folder: &Path) -> Result<Settings, Faults> {
-    let mut reader = Reader::new(text, folder);
-    let (root, errors) = DeTable::parse_recoverable(text);
-    for error in &errors {
-        let offset = error.span().map_or(0, |span| span.start);
-        reader.fault(offset, format!("this is no TOML: {}", error.message()));
-    }
-    // What stands after a mistake of syntax may be read as something else than was meant: no more is said of it.
-    let settings =
-        if errors.is_empty() { Settings::read(&mut reader, root.get_ref(), keys::TABLES_LATER) } else { None };
-    let mut faults = reader.into_faults();
+    read(title, text, folder).map(|(settings, _)| settings)
+}
+
+fn read(title: &str, text: &str, folder: &Path) -> Result<(Settings, Print), Faults> {
+    let (settings, reader) = in_pieces(text, folder).unwrap_or_else(|| as_a_whole(text, folder));
+    let (mut faults, print) = reader.finish();
     let settings = settings.map(|mut settings| {
         if settings.listen.is_empty() {
             settings.listen.push(At::new(Listen::defaults(folder), Place { line: 1, column: 1 }));
@@ -142,8 +190,34 @@ pub fn parse(title: &str, text: &str, folder: &Path) -> Result<Settings, Faults>
     });
     match faults.finish(title) {
         Some(faults) => Err(faults),
-        None => Ok(settings.expect("settings without faults are whole")),
+        None => Ok((settings.expect("settings without faults are whole"), print)),
     }
+}
+
+/// Reads a text table by table; `None` where it must be read as a whole.
+fn in_pieces<'a>(text: &'a str, folder: &'a Path) -> Option<(Option<Settings>, Reader<'a>)> {
+    let cut = Cut::new(text, Settings::SEVERAL)?;
+    let root = Root::in_pieces(&cut)?;
+    let mut reader = Reader::new(text, folder);
+    let settings = Settings::read(&mut reader, &root, keys::TABLES_LATER);
+    (!reader.is_torn()).then_some((settings, reader))
+}
+
+fn as_a_whole<'a>(text: &'a str, folder: &'a Path) -> (Option<Settings>, Reader<'a>) {
+    let mut reader = Reader::new(text, folder);
+    let settings = whole(&mut reader, text).and_then(|root| Settings::read(&mut reader, &root, keys::TABLES_LATER));
+    (settings, reader)
+}
+
+/// The whole of a text, where it is TOML. What stands after a mistake of syntax may be read as something else than was
+/// meant: no more is said of it.
+fn whole<'a>(reader: &mut Reader<'_>, text: &'a str) -> Option<Root<'a>> {
+    let (root, errors) = Root::whole(text);
+    for error in &errors {
+        let offset = error.span().map_or(0, |span| span.start);
+        reader.fault(offset, format!("this is no TOML: {}", error.message()));
+    }
+    errors.is_empty().then_some(root)
 }
 
 /// The addresses of a resolv.conf that can be asked from here.
@@ -270,8 +344,8 @@ mod tests {
              nameserver 127.0.0.53 # again\nnameserver\t2001:db8::1\nnameserver x\nnameserver 192.0.2.1\nnameserver 192.0.2.2\n",
         );
         let servers: Vec<String> =
-            settings.upstream[0].servers.iter().map(|server| server.address.to_string()).collect();
-        assert_eq!(servers, ["127.0.0.53:53", "[2001:db8::1]:53", "192.0.2.1:53"]);
+            settings.upstream[0].servers.iter().map(|server| server.to_string()).collect();
+        assert_eq!(servers, ["udp://127.0.0.53:53", "udp://[2001:db8::1]:53", "udp://192.0.2.1:53"]);
         let route = &settings.route[0];
         assert_eq!((route.to[0].as_str(), route.suffix.to_string().as_str()), ("system", "."));
         assert_eq!(*settings.zone[0].file, ZoneFile::Demonstration);

@@ -118,7 +118,10 @@ fn comment(text: &mut String, sentence: &str) {
 /// The configuration that is built in, for a start without a file: a demonstration zone, and the system's own
 /// `name_servers` for everything else.
 pub(super) fn embedded(name_servers: &[std::net::IpAddr]) -> String {
-    let mut text = String::from("[[zone]]\nname = \"example.test\"\nfile = \"builtin:demonstration\"\n");
+    // It leaves no files behind.
+    let mut text = String::from(
+        "[cache]\npersist = false\n\n[[zone]]\nname = \"example.test\"\nfile = \"builtin:demonstration\"\n",
+    );
     if !name_servers.is_empty() {
         let servers: Vec<String> =
             name_servers.iter().map(|ip| quoted(&format!("udp://{}", std::net::SocketAddr::new(*ip, 53)))).collect();

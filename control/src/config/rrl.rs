@@ -32,7 +32,7 @@ const SLIP: Count = Count { min: 0, max: 10 };
 const PREFIX4: Count = Count { min: 8, max: 32 };
 const PREFIX6: Count = Count { min: 16, max: 128 };
 const EXEMPT: List<NetForm> = List { of: NetForm, min: 0, max: NETWORKS_MAX };
-const ENTRIES: Count = Count { min: 1 << 10, max: limits::RRL_ENTRIES_MAX as u32 };
+const ENTRIES: Count = Count { min: 1 << 10, max: limits::CELLS_MAX as u32 };
 
 const TITLE: &str = "`rrl` in [limits]";
 const KEYS: [&str; 6] = ["rate", "slip", "prefix4", "prefix6", "exempt", "entries"];
@@ -47,14 +47,14 @@ impl Form for RrlForm {
         reader.known_keys(table, TITLE, &KEYS, &[]);
         let heading = reader.place(found);
         let mut count = |name, form: &Count, default| {
-            reader.key((table, heading, TITLE.to_owned()), name, form, Some(default)).map(|count| *count)
+            reader.key((table, heading, TITLE), name, form, Some(default)).map(|count| *count)
         };
         let rate = count("rate", &RATE, "0");
         let slip = count("slip", &SLIP, "2");
         let prefix4 = count("prefix4", &PREFIX4, "24");
         let prefix6 = count("prefix6", &PREFIX6, "56");
         let entries = count("entries", &ENTRIES, "65536");
-        let exempt = reader.key((table, heading, TITLE.to_owned()), "exempt", &EXEMPT, Some("[]"));
+        let exempt = reader.key((table, heading, TITLE), "exempt", &EXEMPT, Some("[]"));
         Some(Rrl {
             rate: rate?,
             slip: slip? as u8,

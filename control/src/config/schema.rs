@@ -1,12 +1,19 @@
 //! How declared tables are read from TOML, written back, and described. Knows no single setting.
 
-use std::path::Path;
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::io;
+use std::mem;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::fault::{At, Collector, Lines, Place};
 use super::form::Form;
+use super::pieces::{Piece, Root};
+use super::print::Print;
 
 /// A value in the configuration file.
 pub(super) type Found<'a> = &'a Spanned<DeValue<'a>>;
@@ -37,6 +44,8 @@ pub(super) struct TableDescription {
 /// A declared table.
 pub(super) trait Table: Sized {
     const NAME: &'static str;
+    /// With its brackets, as it is written.
+    const HEADING: &'static str;
     /// Entries of `[[NAME]]` at most; 0: the table is a single `[NAME]`.
     const ENTRIES_MAX: usize;
     /// The keys that there are.
@@ -50,10 +59,6 @@ pub(super) trait Table: Sized {
     /// Key and TOML of every value.
     fn write(&self) -> Vec<(&'static str, String)>;
 
-    fn heading() -> String {
-        if Self::ENTRIES_MAX == 0 { format!("[{}]", Self::NAME) } else { format!("[[{}]]", Self::NAME) }
-    }
-
     /// The table as it is when the file has none; only where every key has a default.
     fn defaults(folder: &Path) -> Self {
         let mut reader = Reader::new("", folder);
@@ -65,14 +70,44 @@ pub(super) trait Table: Sized {
 pub(super) struct Reader<'a> {
     lines: Lines<'a>,
     folder: &'a Path,
-    /// What is being read, for messages.
-    key: String,
+    /// Where the piece of the text begins that is being read.
+    piece_at: usize,
+    /// The heading of the table that leaves out the key that is being read.
+    left_out_at: Option<Place>,
+    /// The key that is being read and its table, for messages.
+    key: (&'static str, Cow<'static, str>),
+    /// The values of keys that are left out, by their TOML: of thousands of tables each leaves out most.
+    defaults: HashMap<&'static str, Rc<Spanned<DeValue<'static>>>>,
+    /// What is read, for a reload to compare.
+    print: Print,
+    is_torn: bool,
     faults: Collector,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(text: &'a str, folder: &'a Path) -> Reader<'a> {
-        Reader { lines: Lines::new(text), folder, key: String::new(), faults: Collector::default() }
+        Reader {
+            lines: Lines::new(text),
+            folder,
+            piece_at: 0,
+            left_out_at: None,
+            key: ("", Cow::Borrowed("")),
+            defaults: HashMap::new(),
+            print: Print::new(text),
+            is_torn: false,
+            faults: Collector::default(),
+        }
+    }
+
+    /// The whole of a small regular file that the configuration names. It is noted, so that a reload knows when it has
+    /// changed.
+    pub(super) fn file(&mut self, path: PathBuf, octets_max: u64) -> io::Result<String> {
+        self.print.read(path, octets_max)
+    }
+
+    /// Whether the text must be read as a whole, since a piece of it cannot stand alone.
+    pub(super) fn is_torn(&self) -> bool {
+        self.is_torn
     }
 
     /// The folder to which relative paths are relative.
@@ -82,7 +117,7 @@ impl<'a> Reader<'a> {
 
     /// A mistake at an octet of the text that is not about the value of one key.
     pub(super) fn fault(&mut self, offset: usize, message: String) {
-        self.faults.push(self.lines.place(offset), message);
+        self.faults.push(self.lines.place(self.piece_at + offset), message);
     }
 
     /// The value with its place.
@@ -90,18 +125,20 @@ impl<'a> Reader<'a> {
         At::new(value, self.place(found))
     }
 
-    /// Where a value begins.
+    /// Where a value begins; for a default, and all that is in it, the heading of its table.
     pub(super) fn place(&self, found: Found<'_>) -> Place {
-        self.lines.place(found.span().start)
+        self.left_out_at.unwrap_or_else(|| self.lines.place(self.piece_at + found.span().start))
     }
 
-    pub(super) fn into_faults(self) -> Collector {
-        self.faults
+    /// What was wrong, and what was read.
+    pub(super) fn finish(self) -> (Collector, Print) {
+        (self.faults, self.print)
     }
 
     /// A mistake in the value of the key being read. Always `None`, so that a form can end with it.
     pub(super) fn say<T>(&mut self, found: Found<'_>, message: &str) -> Option<T> {
-        self.fault(found.span().start, format!("{}: {message}", self.key));
+        let (name, title) = &self.key;
+        self.fault(found.span().start, format!("`{name}` in {title}: {message}"));
         None
     }
 
@@ -119,7 +156,8 @@ impl<'a> Reader<'a> {
     /// The value as it stands in the file, cut to what fits a message.
     fn shown(&self, found: Found<'_>) -> String {
         const SHOWN_CHARS_MAX: usize = 48;
-        let written = self.lines.part(found.span());
+        let span = found.span();
+        let written = self.lines.part(self.piece_at + span.start..self.piece_at + span.end);
         let line = written.lines().next().unwrap_or_default();
         match line.char_indices().nth(SHOWN_CHARS_MAX) {
             Some((cut, _)) => format!("{} `{}…`", kind(found), &line[..cut]),
@@ -129,9 +167,9 @@ impl<'a> Reader<'a> {
     }
 
     /// Refuses every table that is not declared.
-    pub(super) fn known_tables(&mut self, root: &DeTable<'_>, known: &[String], later: &[&str]) {
+    pub(super) fn known_tables(&mut self, root: &Root<'_>, known: &[&str], later: &[&str]) {
         let names: Vec<&str> = known.iter().map(|heading| heading.trim_matches(['[', ']'])).collect();
-        for (key, _) in root.iter().filter(|(key, _)| !names.contains(&key.get_ref().as_ref())) {
+        for (key, _) in root.rest.iter().filter(|(key, _)| !names.contains(&key.get_ref().as_ref())) {
             let name = key.get_ref().as_ref();
             let message = if later.contains(&name) {
                 format!("the table `{name}` is not available in this version; remove it")
@@ -143,8 +181,8 @@ impl<'a> Reader<'a> {
     }
 
     /// The single table `T`, or its defaults.
-    pub(super) fn single<T: Table>(&mut self, root: &DeTable<'_>) -> Option<T> {
-        match root.get(T::NAME) {
+    pub(super) fn single<T: Table>(&mut self, root: &Root<'_>) -> Option<T> {
+        match root.rest.get(T::NAME) {
             None => T::read(self, &DeTable::new(), FILE_START),
             Some(found) => match found.get_ref().as_table() {
                 Some(table) => self.table(table, self.place(found)),
@@ -154,30 +192,70 @@ impl<'a> Reader<'a> {
     }
 
     /// Every entry of the tables `T`.
-    pub(super) fn several<T: Table>(&mut self, root: &DeTable<'_>) -> Option<Vec<At<T>>> {
-        let Some(found) = root.get(T::NAME) else {
-            return Some(Vec::new());
+    pub(super) fn several<T: Table>(&mut self, root: &Root<'_>) -> Option<Vec<At<T>>> {
+        let pieces = root.pieces(T::NAME);
+        let Some(found) = root.rest.get(T::NAME) else {
+            return self.each::<T>(pieces.len(), |nth| pieces[nth].at, |reader, nth| reader.piece(&pieces[nth]));
         };
+        self.is_torn |= !pieces.is_empty();
         let Some(entries) = found.get_ref().as_array() else {
             return self.wrong_shape::<T, _>(found);
         };
-        if entries.len() > T::ENTRIES_MAX {
-            let place = entries[T::ENTRIES_MAX].span().start;
-            self.fault(place, format!("more than {} {} tables", T::ENTRIES_MAX, T::heading()));
+        self.each(entries.len(), |nth| entries[nth].span().start, |reader, nth| reader.entry(&entries[nth]))
+    }
+
+    /// Reads `count` entries, each with `read`; `at` tells where one begins.
+    fn each<T: Table>(
+        &mut self,
+        count: usize,
+        at: impl Fn(usize) -> usize,
+        mut read: impl FnMut(&mut Self, usize) -> Option<At<T>>,
+    ) -> Option<Vec<At<T>>> {
+        if count > T::ENTRIES_MAX {
+            self.fault(at(T::ENTRIES_MAX), format!("more than {} {} tables", T::ENTRIES_MAX, T::HEADING));
             return None;
         }
-        let read: Vec<Option<At<T>>> = entries
-            .iter()
-            .map(|entry| match entry.get_ref().as_table() {
-                Some(table) => self.table(table, self.place(entry)).map(|value| self.at(value, entry)),
-                None => self.wrong_shape::<T, _>(entry),
-            })
-            .collect();
-        read.into_iter().collect()
+        let mut whole = Some(Vec::with_capacity(count));
+        for nth in 0..count {
+            match (read(self, nth), &mut whole) {
+                (Some(entry), Some(entries)) => entries.push(entry),
+                (Some(_), None) => {}
+                (None, _) => whole = None,
+            }
+        }
+        whole
+    }
+
+    fn entry<T: Table>(&mut self, entry: Found<'_>) -> Option<At<T>> {
+        match entry.get_ref().as_table() {
+            Some(table) => self.table(table, self.place(entry)).map(|value| self.at(value, entry)),
+            None => self.wrong_shape::<T, _>(entry),
+        }
+    }
+
+    /// The one entry of a piece.
+    fn piece<T: Table>(&mut self, piece: &Piece<'_>) -> Option<At<T>> {
+        let Some(root) = piece.parse() else {
+            self.is_torn = true;
+            return None;
+        };
+        let entries = root.get_ref().get(T::NAME).and_then(|found| found.get_ref().as_array());
+        match entries.map(|entries| &**entries) {
+            Some([entry]) => {
+                self.piece_at = piece.at;
+                let read = self.entry(entry);
+                self.piece_at = 0;
+                read
+            }
+            _ => {
+                self.is_torn = true;
+                None
+            }
+        }
     }
 
     fn table<T: Table>(&mut self, table: &DeTable<'_>, heading: Place) -> Option<T> {
-        self.known_keys(table, &T::heading(), T::KEYS, T::LATER);
+        self.known_keys(table, T::HEADING, T::KEYS, T::LATER);
         T::read(self, table, heading)
     }
 
@@ -196,34 +274,40 @@ impl<'a> Reader<'a> {
     }
 
     fn wrong_shape<T: Table, V>(&mut self, found: Found<'_>) -> Option<V> {
-        let heading = T::heading();
-        self.fault(found.span().start, format!("`{}` is {}; write it as {heading}", T::NAME, kind(found)));
+        self.fault(found.span().start, format!("`{}` is {}; write it as {}", T::NAME, kind(found), T::HEADING));
         None
     }
 
     /// The value of one key, its default where the table does not have it.
     pub(super) fn key<F: Form>(
         &mut self,
-        table: (&DeTable<'_>, Place, String),
+        table: (&DeTable<'_>, Place, impl Into<Cow<'static, str>>),
         name: &'static str,
         form: &F,
         default: Option<&'static str>,
     ) -> Option<At<F::Value>> {
         let (table, heading, title) = table;
-        self.key = format!("`{name}` in {title}");
-        match (table.get(name), default) {
+        // A value may be a table with keys of its own: what is said of it afterwards is said of the outer key.
+        let outer = mem::replace(&mut self.key, (name, title.into()));
+        let value = match (table.get(name), default) {
             (Some(found), _) => form.read(self, found).map(|value| self.at(value, found)),
             (None, Some(default)) => {
-                let found = DeValue::parse(default).expect("a default of ours parses");
+                let parsed = || Rc::new(DeValue::parse(default).expect("a default of ours parses"));
+                let found = Rc::clone(self.defaults.entry(default).or_insert_with(parsed));
+                let before = self.left_out_at.replace(heading);
                 let value = form.read(self, &found);
-                assert!(value.is_some(), "the default of {} is not accepted", self.key);
+                self.left_out_at = before;
+                assert!(value.is_some(), "the default of `{name}` in {} is not accepted", self.key.1);
                 value.map(|value| At::new(value, heading))
             }
             (None, None) => {
+                let title = &self.key.1;
                 self.faults.push(heading, format!("{title} lacks `{name}`; accepted: {}", form.accepts()));
                 None
             }
-        }
+        };
+        self.key = outer;
+        value
     }
 }
 
@@ -274,13 +358,14 @@ macro_rules! settings {
 
             impl Table for $type {
                 const NAME: &'static str = stringify!($table);
+                const HEADING: &'static str = settings!(@heading $shape $table);
                 const ENTRIES_MAX: usize = $entries;
                 const KEYS: &'static [&'static str] = &[$(stringify!($key)),+];
                 const LATER: &'static [&'static str] = &[$($later),*];
 
                 fn describe() -> TableDescription {
                     TableDescription {
-                        heading: Self::heading(),
+                        heading: Self::HEADING.to_owned(),
                         doc: concat!($($doc, "\n"),+),
                         keys: vec![$(KeyDescription {
                             name: stringify!($key),
@@ -296,7 +381,7 @@ macro_rules! settings {
                 fn read(reader: &mut Reader<'_>, table: &DeTable<'_>, heading: Place) -> Option<Self> {
                     $(
                         let default = settings!(@default $presence $sample);
-                        let $key = reader.key((table, heading, Self::heading()), stringify!($key), &$form, default);
+                        let $key = reader.key((table, heading, Self::HEADING), stringify!($key), &$form, default);
                     )+
                     Some($type { $($key: $key?),+ })
                 }
@@ -315,14 +400,17 @@ macro_rules! settings {
 
         impl Settings {
             /// Reads the parsed file; mistakes go to the reader.
-            pub(super) fn read(reader: &mut Reader<'_>, root: &DeTable<'_>, later: &[&str]) -> Option<Settings> {
-                reader.known_tables(root, &[$($type::heading()),+], later);
+            pub(super) fn read(reader: &mut Reader<'_>, root: &Root<'_>, later: &[&str]) -> Option<Settings> {
+                reader.known_tables(root, &[$($type::HEADING),+], later);
                 $(let $table = reader.$shape::<$type>(root);)+
                 Some(Settings { $($table: $table?),+ })
             }
 
+            /// The names of the tables of which there may be several; nothing for each of the others.
+            pub(super) const SEVERAL: &[&str] = &[$(settings!(@several $shape $table)),+];
+
             /// Heading and values of every table, in the order of the file.
-            pub(super) fn tables(&self) -> Vec<(String, Vec<(&'static str, String)>)> {
+            pub(super) fn tables(&self) -> Vec<(&'static str, Vec<(&'static str, String)>)> {
                 let mut tables = Vec::new();
                 $(settings!(@tables $shape self.$table, $type, tables);)+
                 tables
@@ -337,13 +425,17 @@ macro_rules! settings {
     (@default default $sample:literal) => { Some($sample) };
     (@default optional $sample:literal) => { Some("\"\"") };
     (@default example $sample:literal) => { None };
+    (@heading single $table:ident) => { concat!("[", stringify!($table), "]") };
+    (@heading several $table:ident) => { concat!("[[", stringify!($table), "]]") };
+    (@several single $table:ident) => { "" };
+    (@several several $table:ident) => { stringify!($table) };
     (@shape single $type:ident) => { $type };
     (@shape several $type:ident) => { Vec<At<$type>> };
     (@tables single $table:expr, $type:ident, $tables:ident) => {
-        $tables.push(($type::heading(), $table.write()));
+        $tables.push(($type::HEADING, $table.write()));
     };
     (@tables several $table:expr, $type:ident, $tables:ident) => {
-        $tables.extend($table.iter().map(|entry| ($type::heading(), entry.write())));
+        $tables.extend($table.iter().map(|entry| ($type::HEADING, entry.write())));
     };
 }
 

@@ -2,10 +2,8 @@
 //! the keys that they sign with.
 
 use std::fmt;
-use std::fs::{self, File};
-use std::io::{self, Read as _};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use domain::utils::base64;
 use ringdns_shard::guard::Network;
@@ -21,7 +19,7 @@ pub(super) const SECRET_OCTETS_MAX: usize = 1_024;
 /// Octets of a file that holds a secret: base64 and white space.
 const SECRET_FILE_OCTETS_MAX: u64 = 4_096;
 /// What stands for a secret in a printed configuration.
-const HIDDEN: &str = "(hidden)";
+pub(super) const HIDDEN: &str = "(hidden)";
 
 /// The octets that two servers share. They are never shown.
 #[derive(Clone, PartialEq, Eq)]
@@ -108,7 +106,7 @@ impl Form for SecretFileForm {
             Some(text) if !text.contains('\0') => reader.folder().join(text),
             _ => return reader.wrong(found, &self.accepts()),
         };
-        let text = match secret_text(&path) {
+        let text = match reader.file(path.clone(), SECRET_FILE_OCTETS_MAX) {
             Ok(text) => text,
             Err(error) => return reader.say(found, &format!("{} cannot be read: {error}", path.display())),
         };
@@ -128,21 +126,6 @@ impl Form for SecretFileForm {
     fn write(&self, value: &Option<SecretFile>) -> String {
         quoted(&value.as_ref().map(|file| file.path.to_string_lossy()).unwrap_or_default())
     }
-}
-
-/// The whole of a small regular file.
-fn secret_text(path: &Path) -> io::Result<String> {
-    // Asked before the file is opened: opening a pipe would wait for somebody to write into it.
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
-    }
-    let mut text = String::new();
-    File::open(path)?.take(SECRET_FILE_OCTETS_MAX + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > SECRET_FILE_OCTETS_MAX {
-        let message = format!("it is longer than {SECRET_FILE_OCTETS_MAX} octets");
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
-    }
-    Ok(text)
 }
 
 /// Another server, and the key with which messages to and from it are signed.

@@ -33,8 +33,8 @@ impl Scene {
             fs::write(folder.path().join(file), text).unwrap();
         }
         let source = Source::File(folder.path().join("r.toml"));
-        let settings = source.read().unwrap();
-        let plane = Plane::load(source, settings, &[0, 1]).unwrap();
+        let read = source.read().unwrap();
+        let plane = Plane::open(source, read, &[0, 1]).unwrap();
         Scene { folder, plane, cores: Fake::default() }
     }
 
@@ -48,8 +48,9 @@ impl Scene {
 
     /// Reloads, and puts what came of it in force as the server does.
     fn reload(&mut self) -> Result<Reloaded, NotReloaded> {
-        let settings = self.plane.source().read().map_err(NotReloaded::Refused)?;
-        let anew = self.plane.prepare(settings).load();
+        let before = self.plane.print().expect("what was opened knows what it was read from");
+        let read = self.plane.source().read_anew(&before).map_err(NotReloaded::Refused)?;
+        let anew = self.plane.prepare(read).load();
         let reloaded = self.plane.take(anew);
         self.cores.swap(self.plane.images(), Duration::from_secs(1)).map_err(NotReloaded::Cores)?;
         Ok(reloaded)
@@ -99,7 +100,7 @@ fn each_core_gets_what_was_loaded() {
     let swaps = scene.cores.swaps.lock().unwrap();
     let images = &swaps[0];
     assert_eq!((swaps.len(), images.len()), (1, 2));
-    assert!(!Arc::ptr_eq(image(&images[0], 0), image(&images[1], 0)), "each core has a copy of its own");
+    assert!(Arc::ptr_eq(image(&images[0], 0), image(&images[1], 0)), "what is small is shared");
     assert_eq!(images[0].cache.octets, (256 << 20) / 2);
     assert_eq!(images[0].bounds.udp_ports, 8);
 }
@@ -114,6 +115,51 @@ fn only_changed_zones_are_read() {
     scene.reload().unwrap();
     let swaps = scene.cores.swaps.lock().unwrap();
     assert!(Arc::ptr_eq(image(&swaps[0][1], 1), image(&swaps[1][1], 1)), "an unchanged image is handed on");
+}
+
+#[test]
+fn what_waits_for_a_restart_is_named_by_each_reload() {
+    let mut scene = Scene::new();
+    scene.write("r.toml", &format!("[server]\ncores = 1\n{CONFIGURATION}"));
+    for _ in 0..2 {
+        assert_eq!(scene.reload().unwrap().waiting, ["`cores` in [server]"]);
+    }
+    scene.write("r.toml", CONFIGURATION);
+    assert!(scene.reload().unwrap().waiting.is_empty());
+}
+
+#[test]
+fn a_configuration_that_is_as_it_was_is_not_read_and_what_it_names_is() {
+    let mut scene = Scene::new();
+    let key = "[[key]]\nname = \"k.\"\nsecret_file = \"k\"\n";
+    scene.write("k", "MTIzNDU2Nzg5MDEyMzQ1Ng==");
+    scene.write("a.zone", &format!("{}$INCLUDE part\n", zone(1)));
+    scene.write("part", "x A 192.0.2.1\n");
+    scene.write("r.toml", &format!("{CONFIGURATION}{key}"));
+    let is_same = |scene: &Scene| {
+        let read = scene.plane.source().read_anew(&scene.plane.print().unwrap());
+        read.unwrap().is_none()
+    };
+    assert!(!is_same(&scene));
+    scene.reload().unwrap();
+    assert!(is_same(&scene));
+    let keys = |scene: &Scene| format!("{:p}", Arc::as_ptr(&scene.plane.images()[0].keys));
+    let (before, records) = (keys(&scene), |scene: &Scene| scene.plane.zones().next().unwrap().image().records());
+    // A file that a zone includes.
+    scene.write("part", "x A 192.0.2.1\ny A 192.0.2.2\n");
+    let reloaded = scene.reload().unwrap();
+    assert_eq!((reloaded.read, reloaded.unchanged, records(&scene), keys(&scene)), (1, 1, 5, before.clone()));
+    // A secret.
+    scene.write("k", "MTIzNDU2Nzg5MDEyMzQ1Nw==");
+    assert!(!is_same(&scene));
+    scene.reload().unwrap();
+    assert_ne!(keys(&scene), before);
+    // A zone whose file was faulty is tried again.
+    scene.write("b.zone", "@ A 192.0.2.1\n");
+    assert_eq!(scene.reload().unwrap().faults.len(), 1);
+    assert_eq!(scene.reload().unwrap().faults.len(), 1);
+    scene.write("b.zone", &zone(3));
+    assert_eq!((scene.reload().unwrap().faults.len(), scene.serials()), (0, vec![1, 3]));
 }
 
 #[test]
@@ -236,7 +282,7 @@ fn the_rate_of_responses_is_divided_over_the_cores() {
     let scene = Scene::new();
     for (rate, each) in [(1, 1), (5, 3), (200, 100)] {
         scene.write("r.toml", &format!("[limits]\nrrl = {{ rate = {rate} }}\n{CONFIGURATION}"));
-        let settings = scene.plane.source().read().unwrap();
+        let settings = scene.plane.source().read().unwrap().settings;
         let plane = Plane::load(scene.plane.source().clone(), settings, &[0, 1]).unwrap();
         let rates: Vec<u32> = plane.images().iter().map(|images| images.rrl.as_ref().unwrap().rate).collect();
         assert_eq!(rates, [each, each]);

@@ -1,7 +1,10 @@
 //! The state folder: which file is whose, one process at a time, files replaced as a whole.
 
+use std::collections::HashSet;
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use ringdns_shard::wire::name::{self, Name};
@@ -44,6 +47,28 @@ impl Folder {
             )),
             Err(fs::TryLockError::Error(error)) => Err(unusable(error)),
         }
+    }
+}
+
+/// What there is in a state folder, so that files of thousands of zones that are not there are not looked for one by one.
+#[derive(Debug)]
+pub(crate) struct Listing {
+    folder: PathBuf,
+    names: HashSet<OsString>,
+}
+
+impl Listing {
+    /// What there is now; `None` where the folder cannot be listed.
+    pub(crate) fn of(state: &Path) -> Option<Listing> {
+        let folder = state.join("zones");
+        let names = fs::read_dir(&folder).ok()?.map(|entry| Ok(entry?.file_name()));
+        let names = names.collect::<io::Result<HashSet<OsString>>>().ok()?;
+        Some(Listing { folder, names })
+    }
+
+    /// Whether a file is not there. Of files elsewhere nothing is known.
+    pub(crate) fn lacks(&self, path: &Path) -> bool {
+        path.parent() == Some(&*self.folder) && path.file_name().is_some_and(|name| !self.names.contains(name))
     }
 }
 
@@ -96,13 +121,25 @@ fn file_name(apex: &Name) -> String {
 /// Puts a file in the place of `path` as a whole: whoever reads it, and whatever happens meanwhile, finds the old one
 /// or the new one.
 pub(crate) fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    replace_as(path, 0o666, write)
+}
+
+/// The same with a file whose permissions are no more than `mode`.
+pub(crate) fn replace_as(
+    path: &Path,
+    mode: u32,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
     let new = PathBuf::from(new);
     let written = (|| {
-        let mut writer = BufWriter::with_capacity(1 << 16, File::create(&new)?);
+        // What an attempt that was cut short left there may have other permissions.
+        remove(&new)?;
+        let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&new)?;
+        let mut writer = BufWriter::with_capacity(1 << 16, file);
         write(&mut writer)?;
         writer.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
         // A crash that undoes this leaves the old file, which is as good.
@@ -125,8 +162,6 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
-
     use super::*;
 
     fn shown(path: &Path) -> String {
@@ -173,6 +208,21 @@ mod tests {
         drop(first);
         assert!(Folder::open(&path).is_ok());
         assert!(Folder::open(Path::new("/proc/nonexistent")).unwrap_err().contains("/proc/nonexistent"));
+    }
+
+    #[test]
+    fn a_listing_knows_what_is_not_there() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(Listing::of(folder.path()).is_none(), "there is no folder to be listed");
+        let path = |text: &str| changes_path(folder.path(), &text.parse().unwrap());
+        let long = [["x"; 60].concat(), ["y"; 60].concat(), ["z"; 60].concat(), ["w"; 40].concat()].join(".");
+        for name in ["a.test", &long] {
+            replace(&path(name), |out| out.write_all(b"x")).unwrap();
+        }
+        let listing = Listing::of(folder.path()).unwrap();
+        assert!(listing.lacks(&path("b.test")) && listing.lacks(&copy_path(folder.path(), &"a.test".parse().unwrap())));
+        assert!(!listing.lacks(&path("a.test")) && !listing.lacks(&path(&long)));
+        assert!(!listing.lacks(Path::new("/nonexistent")), "nobody has looked there");
     }
 
     #[test]

@@ -89,7 +89,9 @@ impl JournalFile {
         let mut octets = if self.good == 0 { head(&self.apex) } else { Vec::new() };
         entries.into_iter().try_for_each(|entry| push(entry, &mut octets))?;
         let mut file = OpenOptions::new().create(true).truncate(false).write(true).open(&self.path)?;
-        file.set_len(self.good)?;
+        if file.metadata()?.len() != self.good {
+            file.set_len(self.good)?;
+        }
         io::Seek::seek(&mut file, io::SeekFrom::Start(self.good))?;
         // Nothing waits for the disk here: what a crash takes away is noticed, and had again from the primary or the file.
         file.write_all(&octets)?;

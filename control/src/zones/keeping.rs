@@ -22,9 +22,10 @@ use ringdns_shard::zone::difference::Difference;
 use ringdns_shard::zone::image::Record;
 use ringdns_shard::zone::journal::Journal;
 
+use super::disk::{self, Listing};
 use super::journal_file::{Contents, JournalFile};
+use super::text;
 use super::wanted::Wanted;
-use super::{disk, text};
 use crate::load::read_copy;
 
 /// A journal on disk may be as long as the zone in memory before copy and journal are written anew, and this long in any
@@ -55,6 +56,17 @@ pub(crate) struct Keeping {
     is_behind: bool,
     /// The serials of the versions that are on disk, so that none of them is taken for another.
     serials: HashSet<u32>,
+    /// What has been left for later.
+    later: Option<Box<Later>>,
+}
+
+/// Differences that lead to what is served, and are still to be written.
+#[derive(Debug)]
+struct Later {
+    differences: Vec<Arc<Difference>>,
+    /// How the zone has come to be what it is, and the octets that it has now.
+    journal: Journal,
+    octets: usize,
 }
 
 impl Keeping {
@@ -66,7 +78,15 @@ impl Keeping {
         };
         let journal = wanted.keeps_state().then(|| JournalFile::new(path, &wanted.apex));
         let copy = wanted.copy().map(Path::to_owned);
-        Keeping { apex: wanted.apex.clone(), copy, journal, writes, is_behind: false, serials: HashSet::new() }
+        Keeping {
+            apex: wanted.apex.clone(),
+            copy,
+            journal,
+            writes,
+            is_behind: false,
+            serials: HashSet::new(),
+            later: None,
+        }
     }
 
     /// That of a zone of which nothing is kept.
@@ -109,7 +129,12 @@ impl Keeping {
     }
 
     /// The differences that lead to a version that was read from a master file; none where the journal leads elsewhere.
-    pub(crate) fn restore(&mut self, image: &Image) -> Journal {
+    /// `listing` is what there is in the state folder, where that is known.
+    pub(crate) fn restore(&mut self, image: &Image, listing: Option<&Listing>) -> Journal {
+        let is_absent = |file: &JournalFile| listing.is_some_and(|listing| listing.lacks(file.path()));
+        if self.journal.as_ref().is_none_or(is_absent) {
+            return journal_for(image);
+        }
         let differences = self.differences();
         if !differences.is_empty() && leads_to(&differences, image) {
             return journal_of(image, differences);
@@ -158,8 +183,7 @@ impl Keeping {
             self.discard();
             return self.replace(image, journal);
         }
-        let bound = (image.octets() as u64).max(JOURNAL_OCTETS_MIN);
-        if self.is_behind || file.octets() > bound {
+        if self.is_behind || file.octets() > journal_bound(image.octets()) {
             return self.replace(image, journal);
         }
         let entries = encoded(differences);
@@ -170,6 +194,37 @@ impl Keeping {
                     self.replace(image, journal);
                 }
             }
+            Err(error) => self.unwritten(&error),
+        }
+    }
+
+    /// A zone that is read from a master file has become `image` by `difference`: [`Keeping::write_later`] is to follow.
+    /// Whoever waits for the zone does not wait for the disk: a process that dies before has on disk what led to the
+    /// version before, which is noticed when it starts again.
+    pub(crate) fn append_later(&mut self, image: &Image, difference: Arc<Difference>, journal: &Journal) {
+        assert!(self.copy.is_none(), "a copy is to be written as soon as it is there");
+        if !self.writes || self.journal.is_none() {
+            return;
+        }
+        let mut differences = self.later.take().map_or_else(Vec::new, |later| later.differences);
+        differences.push(difference);
+        self.later = Some(Box::new(Later { differences, journal: journal.clone(), octets: image.octets() }));
+    }
+
+    /// Writes what was left for later, if anything was.
+    pub(crate) fn write_later(&mut self) {
+        let Some(later) = self.later.take() else { return };
+        let Later { differences, journal, octets } = *later;
+        let Some(file) = &mut self.journal else { return };
+        let written = if self.is_behind || file.octets() > journal_bound(octets) {
+            let entries = encoded(journal.differences());
+            file.rewrite(entries.iter().map(|entry| &**entry))
+        } else {
+            let entries = encoded(&differences);
+            file.append(entries.iter().map(|entry| &**entry))
+        };
+        match written {
+            Ok(()) => self.is_behind = false,
             Err(error) => self.unwritten(&error),
         }
     }
@@ -214,6 +269,7 @@ impl Keeping {
 
     /// Nothing leads from the versions before to the one that is served now.
     pub(crate) fn break_off(&mut self) {
+        self.later = None;
         if let Some(file) = self.journal.as_mut().filter(|_| self.writes)
             && let Err(error) = file.remove()
         {
@@ -243,6 +299,11 @@ impl Keeping {
         UNWRITTEN.fetch_add(1, Ordering::Relaxed);
         log::error!("the zone {} cannot be kept on disk: {error}; it is served from memory", self.apex);
     }
+}
+
+/// Octets of the file of a journal, above which it is written anew, for a zone of so many octets.
+fn journal_bound(octets: usize) -> u64 {
+    (octets as u64).max(JOURNAL_OCTETS_MIN)
 }
 
 /// The differences, as far as each follows the one before.
@@ -573,15 +634,15 @@ mod tests {
     fn a_zone_from_a_file_has_its_journal_as_long_as_it_leads_there() {
         let scene = scene(false);
         let mut keeping = scene.keeping(true);
-        assert_eq!(keeping.restore(&version(1)).first_serial(), None);
+        assert_eq!(keeping.restore(&version(1), None).first_serial(), None);
         keeping.append(&version(2), &[step(1, 2)], &journal(1..=2));
         keeping.append(&version(3), &[step(2, 3)], &journal(1..=3));
-        assert_eq!(scene.keeping(true).restore(&version(3)).first_serial(), Some(1));
-        assert_eq!(scene.keeping(true).restore(&version(7)).first_serial(), None);
+        assert_eq!(scene.keeping(true).restore(&version(3), None).first_serial(), Some(1));
+        assert_eq!(scene.keeping(true).restore(&version(7), None).first_serial(), None);
         assert!(!scene.journal_path().exists(), "and it is never asked for again");
         // Another zone of the same serial is not where it leads.
         keeping.replace(&version(3), &journal(1..=3));
-        assert_eq!(scene.keeping(true).restore(&version_with(3, 9)).first_serial(), None);
+        assert_eq!(scene.keeping(true).restore(&version_with(3, 9), None).first_serial(), None);
     }
 
     #[test]

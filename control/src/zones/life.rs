@@ -17,7 +17,7 @@ use tokio::time::sleep_until;
 use self::files::Look;
 use super::complaints::Complaints;
 use super::exchange::{self, Ask, Outcome, PACE, Pace};
-use super::keeping;
+use super::keeping::{self, Keeping};
 use super::notices::{Notices, Notified};
 use super::notify;
 use super::secondary::{Due, Intervals};
@@ -29,8 +29,9 @@ use super::wanted::Source;
 use super::watch::Watch;
 use super::watcher::Watcher;
 use super::workers::Workers;
-use crate::config::{Peer, Refused, Settings};
+use crate::config::{Peer, Read, Refused};
 use crate::cores::Cores;
+use crate::images::Resolved;
 use crate::load::Served;
 use crate::plane::{Anew, NotReloaded, Plane, Reloaded, unix_seconds};
 
@@ -89,8 +90,8 @@ pub(crate) type Report = Result<Reloaded, NotReloaded>;
 /// What a task has brought about.
 #[derive(Debug)]
 pub(crate) enum Done {
-    /// The configuration has been read.
-    Configured(Option<Result<Box<Settings>, Refused>>),
+    /// The configuration has been read; it is none where it is what it was.
+    Configured(Option<Result<Option<Box<Read>>, Refused>>),
     /// Zones have been read for a reload.
     Loaded(Option<Box<Anew>>),
     /// The cores have, or have not, taken images.
@@ -276,21 +277,31 @@ impl Life {
         }
     }
 
+    /// Has the cores ask upstream servers that have names at these addresses.
+    pub(crate) fn resolve(&mut self, resolved: Resolved) {
+        self.plane.resolve(resolved);
+        self.swap.is_due = true;
+    }
+
     // --- reloads ---
 
     /// Begins to read configuration and zones anew; one reload at a time.
     pub(crate) fn reload(&mut self) {
-        let (source, workers) = (self.plane.source().clone(), self.workers.clone());
-        self.tasks.spawn(async move { Done::Configured(workers.run(move || source.read().map(Box::new)).await) });
+        let (source, before, workers) = (self.plane.source().clone(), self.plane.print(), self.workers.clone());
+        let read = move || match before {
+            Some(before) => Ok(source.read_anew(&before)?.map(Box::new)),
+            None => Ok(Some(Box::new(source.read()?))),
+        };
+        self.tasks.spawn(async move { Done::Configured(workers.run(read).await) });
     }
 
-    fn on_configured(&mut self, read: Option<Result<Box<Settings>, Refused>>) -> Option<Report> {
-        let settings = match read {
-            Some(Ok(settings)) => settings,
+    fn on_configured(&mut self, read: Option<Result<Option<Box<Read>>, Refused>>) -> Option<Report> {
+        let read = match read {
+            Some(Ok(read)) => read,
             Some(Err(refused)) => return Some(Err(NotReloaded::Refused(refused))),
             None => return Some(Err(NotReloaded::Bug)),
         };
-        let (prepared, workers) = (self.plane.prepare(*settings), self.workers.clone());
+        let (prepared, workers) = (self.plane.prepare(read.map(|read| *read)), self.workers.clone());
         self.tasks.spawn(async move { Done::Loaded(workers.run(move || Box::new(prepared.load())).await) });
         None
     }
@@ -312,10 +323,16 @@ impl Life {
 
     /// Has zones that were read from a file looked over, and says what their authors should know.
     fn criticise(&self, names: &[Name]) {
-        for zone in names.iter().filter_map(|apex| self.plane.store.zone(apex)) {
-            if let (Source::File { .. }, Some(served)) = (&zone.wanted().source, zone.served().cloned()) {
-                self.critics.leave(move || critique(&served));
-            }
+        let zones = names.iter().filter_map(|apex| self.plane.store.zone(apex));
+        let of_files = zones.filter(|zone| matches!(zone.wanted().source, Source::File { .. }));
+        let versions: Vec<Arc<Served>> = of_files.filter_map(|zone| zone.served().cloned()).collect();
+        if !versions.is_empty() {
+            let cores = Arc::clone(&self.cores);
+            self.critics.leave(move || {
+                versions.iter().for_each(|version| critique(version));
+                drop(versions);
+                cores.give_back();
+            });
         }
     }
 
@@ -343,10 +360,27 @@ impl Life {
             log::error!("zones have changed, and not every core has taken it: {why}");
         }
         self.tell(&changed);
+        self.keep(&changed);
         self.tick();
         self.has_news = true;
         let reloaded = reloaded?;
+        let cores = Arc::clone(&self.cores);
+        self.workers.leave(move || cores.give_back());
         Some(result.map(|()| reloaded).map_err(NotReloaded::Cores))
+    }
+
+    /// Has written what was left for when the cores have these zones.
+    fn keep(&self, changed: &[Name]) {
+        let zones = changed.iter().filter_map(|apex| self.plane.store.zone(apex));
+        let keepings: Vec<Arc<Mutex<Keeping>>> = zones.map(|zone| Arc::clone(zone.keeping())).collect();
+        if !keepings.is_empty() {
+            self.workers.leave(move || keepings.iter().for_each(write_later));
+        }
+    }
+
+    /// Writes what is still left to be written: the process ends.
+    pub(crate) fn finish(&self) {
+        self.plane.store.zones().iter().for_each(|zone| write_later(zone.keeping()));
     }
 
     // --- secondaries ---
@@ -604,6 +638,10 @@ impl Life {
         self.telling.done(notice);
         self.send_notices();
     }
+}
+
+fn write_later(keeping: &Arc<Mutex<Keeping>>) {
+    keeping.lock().unwrap_or_else(PoisonError::into_inner).write_later();
 }
 
 /// One line for all errors of a zone.

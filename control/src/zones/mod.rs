@@ -45,7 +45,8 @@ mod workers;
 
 pub use notices::{Notices, Notifier, notices};
 
-pub(crate) use disk::Folder;
+pub(crate) use disk::{Folder, Listing, remove, replace_as};
+pub(crate) use exchange::udp_socket;
 pub(crate) use keeping::{Keeping, journal_for};
 pub(crate) use life::{Figures, Life, Report};
 pub(crate) use owners::Owners;

@@ -16,20 +16,21 @@ use super::secondary::{Intervals, Random, Secondary};
 use super::wanted::{Source, Wanted};
 use crate::catalog::{self, Members, Owner, Plan, Step};
 use crate::config::Settings;
+use crate::layout::Layout;
 use crate::load::{Job, Loaded, Served};
 
 /// A zone.
 #[derive(Debug)]
 pub(crate) struct Zone {
-    wanted: Wanted,
+    wanted: Arc<Wanted>,
     /// Its name for people.
     title: Arc<str>,
     /// The version that there is; one that has expired is kept until another comes.
     served: Option<Arc<Served>>,
     about: Arc<ZoneAbout>,
     keeping: Arc<Mutex<Keeping>>,
-    /// Where it is transferred: when.
-    secondary: Option<Secondary>,
+    /// Where it is transferred: when. In a box, since most zones of a primary's thousands have none.
+    secondary: Option<Box<Secondary>>,
     /// Tells the zone from one of the same name that was here before.
     birth: u64,
     /// Why the last attempt with each primary failed, so that it is said once. Empty once one has succeeded.
@@ -39,14 +40,14 @@ pub(crate) struct Zone {
 }
 
 impl Zone {
-    fn new(wanted: Wanted, keeping: Arc<Mutex<Keeping>>, now: Time, birth: u64, seed: u64) -> Zone {
+    fn new(wanted: Arc<Wanted>, keeping: Arc<Mutex<Keeping>>, now: Time, birth: u64, seed: u64) -> Zone {
         let primaries = wanted.primaries().len();
         Zone {
             title: wanted.apex.to_string().into(),
             about: Arc::new(about(&wanted, &Journal::default())),
             served: None,
             keeping,
-            secondary: (primaries > 0).then(|| Secondary::new(now, primaries, seed)),
+            secondary: (primaries > 0).then(|| Box::new(Secondary::new(now, primaries, seed))),
             wanted,
             birth,
             troubles: Vec::new(),
@@ -73,11 +74,11 @@ impl Zone {
     }
 
     pub(crate) fn secondary(&self) -> Option<&Secondary> {
-        self.secondary.as_ref()
+        self.secondary.as_deref()
     }
 
     pub(super) fn secondary_mut(&mut self) -> Option<&mut Secondary> {
-        self.secondary.as_mut()
+        self.secondary.as_deref_mut()
     }
 
     pub(super) fn birth(&self) -> u64 {
@@ -91,7 +92,7 @@ impl Zone {
 
     /// Whether its records are not to be served, for nobody knows whether they still hold.
     pub(crate) fn is_expired(&self) -> bool {
-        self.secondary.as_ref().is_some_and(Secondary::is_expired)
+        self.secondary.as_deref().is_some_and(Secondary::is_expired)
     }
 
     /// Whether the last attempt to refresh or transfer it failed.
@@ -104,10 +105,11 @@ impl Zone {
         self.secondary.is_some() && !self.is_tried
     }
 
-    /// What a core of a group knows of it.
-    pub(crate) fn of_group(&self, group: usize) -> images::Zone {
+    /// What a core knows of it.
+    pub(crate) fn of_core(&self, core: usize, layout: &Layout) -> images::Zone {
         let served = self.served.as_ref().filter(|_| !self.is_expired());
-        images::Zone { image: served.map(|served| Arc::clone(served.copy(group))), about: Arc::clone(&self.about) }
+        let image = served.map(|served| Arc::clone(layout.of_core(core, served.copies())));
+        images::Zone { image, about: Arc::clone(&self.about) }
     }
 
     /// Serves another version; the one before.
@@ -115,13 +117,13 @@ impl Zone {
         let about = Arc::new(about(&self.wanted, served.journal()));
         let about = std::mem::replace(&mut self.about, about);
         // What the new version still holds is not to be freed, and needs no grave.
-        let first = Arc::clone(served.copy(0));
-        let before = self.served.replace(served).filter(|before| !Arc::ptr_eq(before.copy(0), &first));
+        let first = Arc::clone(&served.copies()[0]);
+        let before = self.served.replace(served).filter(|before| !Arc::ptr_eq(&before.copies()[0], &first));
         before.map(|served| Retired { served, about })
     }
 
     /// Wants something else of the same zone.
-    fn want(&mut self, wanted: Wanted, now: Time) {
+    fn want(&mut self, wanted: Arc<Wanted>, now: Time) {
         if wanted == self.wanted {
             return;
         }
@@ -201,8 +203,8 @@ impl Store {
 
     /// What loading `wanted` takes: zones that are not here yet, those in `anew`, and, with `again`, those that are read
     /// from a master file, in case that it has changed.
-    pub(crate) fn jobs(&self, wanted: &[Wanted], place: Place<'_>, again: bool) -> Vec<Job> {
-        let job = |wanted: &Wanted| {
+    pub(crate) fn jobs(&self, wanted: &[Arc<Wanted>], place: Place<'_>, again: bool) -> Vec<Job> {
+        let job = |wanted: &Arc<Wanted>| {
             let here = self.zone(&wanted.apex).filter(|zone| is_same(&zone.wanted, wanted));
             let here = here.filter(|zone| !place.anew.contains(&zone.wanted.apex));
             if here.is_some() && (wanted.copy().is_some() || !again) {
@@ -211,19 +213,30 @@ impl Store {
             let keeping = here.map(|zone| Arc::clone(&zone.keeping));
             let keeping = keeping.unwrap_or_else(|| place.keeping(wanted));
             let kept = here.and_then(|zone| zone.served.clone());
-            Some(Job { wanted: wanted.clone(), kept, keeping })
+            Some(Job { wanted: Arc::clone(wanted), kept, keeping })
         };
         wanted.iter().filter_map(job).collect()
+    }
+
+    /// What loading again takes where the same zones are wanted: those that are read from a master file may have changed.
+    pub(crate) fn jobs_again(&self) -> Vec<Job> {
+        let job = |zone: &Zone| Job {
+            wanted: Arc::clone(&zone.wanted),
+            kept: zone.served.clone(),
+            keeping: Arc::clone(&zone.keeping),
+        };
+        self.zones.iter().filter(|zone| zone.wanted.copy().is_none()).map(job).collect()
     }
 
     /// Wants these zones and no others. Those that are here stay, with what is wanted of them now; those in `anew` begin
     /// anew. New ones get what is on disk of them from `jobs`, and have nothing to serve yet. Returns the zones that are
     /// gone.
-    pub(crate) fn want(&mut self, wanted: Vec<Wanted>, jobs: &[Job], place: Place<'_>, now: Time) -> Vec<Gone> {
+    pub(crate) fn want(&mut self, wanted: Vec<Arc<Wanted>>, jobs: &[Job], place: Place<'_>, now: Time) -> Vec<Gone> {
         let keepings: HashMap<&Name, &Arc<Mutex<Keeping>>> =
             jobs.iter().map(|job| (&job.wanted.apex, &job.keeping)).collect();
         let mut before: HashMap<Name, Zone> =
             self.zones.drain(..).map(|zone| (zone.wanted.apex.clone(), zone)).collect();
+        self.zones.reserve_exact(wanted.len());
         for wanted in wanted {
             let is_here = before
                 .get(&wanted.apex)
@@ -245,7 +258,7 @@ impl Store {
         let gone = |zone: Zone| {
             let Zone { served, about, keeping, wanted, .. } = zone;
             self.graveyard.bury(served.map(|served| Retired { served, about }));
-            Gone { apex: wanted.apex, is_member: wanted.member.is_some(), keeping }
+            Gone { apex: wanted.apex.clone(), is_member: wanted.member.is_some(), keeping }
         };
         before.into_values().map(gone).collect()
     }
@@ -282,6 +295,9 @@ impl Store {
             .iter()
             .map(|(zone, catalog)| catalog::Source { name: &zone.wanted.apex, catalog: catalog.as_ref() })
             .collect();
+        if sources.is_empty() && self.members.is_empty() {
+            return Plan::default();
+        }
         // Of two, the zone is named, as elsewhere.
         let routes = settings.route.iter().map(|route| (&*route.suffix, Owner::Route));
         let zones = settings.zone.iter().map(|zone| (&*zone.name, Owner::Zone));
@@ -290,9 +306,9 @@ impl Store {
     }
 
     /// What is wanted with these members: the zones of the configuration as they are, and theirs.
-    pub(crate) fn wanted_with(&self, settings: &Settings, members: &Members) -> Vec<Wanted> {
+    pub(crate) fn wanted_with(&self, settings: &Settings, members: &Members) -> Vec<Arc<Wanted>> {
         let configured = self.zones.iter().filter(|zone| zone.wanted.member.is_none());
-        let configured = configured.map(|zone| zone.wanted.clone());
+        let configured = configured.map(|zone| Arc::clone(&zone.wanted));
         configured.chain(Wanted::of_members(settings, members)).collect()
     }
 

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ringdns_shard::guard::Network;
 use ringdns_shard::images::Allowed;
@@ -53,9 +54,9 @@ pub(crate) enum Source {
 
 impl Wanted {
     /// The zones of the configuration file, in its order.
-    pub(crate) fn of_settings(settings: &Settings) -> Vec<Wanted> {
+    pub(crate) fn of_settings(settings: &Settings) -> Vec<Arc<Wanted>> {
         let zones = settings.zone.iter().zip(settings.origins());
-        zones.map(|(zone, origin)| Wanted::of_zone(zone, origin, &settings.server.state)).collect()
+        zones.map(|(zone, origin)| Arc::new(Wanted::of_zone(zone, origin, &settings.server.state))).collect()
     }
 
     fn of_zone(zone: &Zone, origin: Origin, state: &Path) -> Wanted {
@@ -83,10 +84,10 @@ impl Wanted {
     }
 
     /// The members of catalogs, in the order of their names. A member for which there is no template is not wanted.
-    pub(crate) fn of_members(settings: &Settings, members: &Members) -> Vec<Wanted> {
+    pub(crate) fn of_members(settings: &Settings, members: &Members) -> Vec<Arc<Wanted>> {
         let wanted = |(apex, owned): (&Name, &Owned)| {
             let template = settings.template(&owned.catalog, apex, &owned.groups)?;
-            Some(Wanted::of_member(apex, owned, template, &settings.server.state))
+            Some(Arc::new(Wanted::of_member(apex, owned, template, &settings.server.state)))
         };
         members.iter().filter_map(wanted).collect()
     }
@@ -171,7 +172,7 @@ mod tests {
         let of_state = |file: &str| format!("/etc/r/state/zones/{file}.zone");
         assert_eq!(copies, [None, Some(&*of_state("b.test")), Some("/etc/r/c.copy"), Some(&*of_state("catalog.test"))]);
         assert_eq!(wanted[0].listed_in, Some(("catalog.test".parse().unwrap(), "g".to_owned())));
-        assert_eq!(wanted.iter().map(Wanted::keeps_state).collect::<Vec<_>>(), [false, true, true, true]);
+        assert_eq!(wanted.iter().map(|zone| zone.keeps_state()).collect::<Vec<_>>(), [false, true, true, true]);
         let from = |text: &str| wanted[1].primary_at(text.parse().unwrap());
         assert_eq!((from("192.0.2.1"), from("2001:db8::1"), from("192.0.2.2")), (Some(0), Some(1), None));
         assert_eq!(from("::ffff:192.0.2.1"), Some(0));

@@ -225,7 +225,15 @@ fn not_bound(address: SocketAddr, protocol: &str, error: &io::Error) -> Trouble 
 }
 
 #[cfg(test)]
+#[path = "../tests/ports/mod.rs"]
+mod ports;
+
+#[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+    use std::net::{TcpListener, UdpSocket};
+
+    use super::ports::free_port;
     use super::*;
 
     #[test]
@@ -246,8 +254,8 @@ mod tests {
 
     #[test]
     fn a_port_that_becomes_free_is_waited_for() {
-        let before = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        let address = before.local_addr().unwrap();
+        let address = free_port();
+        let before = UdpSocket::bind(address).unwrap();
         thread::scope(|scope| {
             scope.spawn(move || {
                 thread::sleep(3 * PORT_WAIT);
@@ -255,10 +263,32 @@ mod tests {
             });
             probe_patiently(address, Type::DGRAM).unwrap();
         });
-        let _taken = std::net::UdpSocket::bind(address).unwrap();
+        let _taken = UdpSocket::bind(address).unwrap();
         let begin = Instant::now();
         assert_eq!(probe_patiently(address, Type::DGRAM).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         assert!(begin.elapsed() >= PORT_WAIT_MAX, "but not for ever");
+    }
+
+    #[test]
+    fn a_port_that_the_kernel_chooses_is_free_for_both_protocols() {
+        // So many connections that some of the ports chosen for datagrams are theirs.
+        let _taken: Vec<TcpListener> = (0..300).map(|_| TcpListener::bind("127.77.0.1:0").unwrap()).collect();
+        let listen = Listen { address: "127.77.0.1:0".parse().unwrap(), udp: true, tcp: true };
+        for _ in 0..500 {
+            let (port, sockets) = bind_listener(listen, 2).unwrap();
+            assert_eq!((sockets.udp.len(), sockets.tcp.len()), (2, 2));
+            for socket in sockets.udp.iter().chain(&sockets.tcp) {
+                assert_eq!(bound_address(socket).unwrap().port(), port);
+            }
+        }
+    }
+
+    #[test]
+    fn a_port_that_the_kernel_chooses_is_shared_with_no_other_listener() {
+        let listen = Listen { address: "127.0.0.1:0".parse().unwrap(), udp: true, tcp: false };
+        let bound: Vec<(u16, Sockets)> = (0..500).map(|_| bind_listener(listen, 1).unwrap()).collect();
+        let ports: HashSet<u16> = bound.iter().map(|(port, _)| *port).collect();
+        assert_eq!(ports.len(), bound.len());
     }
 
     #[test]

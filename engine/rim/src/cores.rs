@@ -9,11 +9,13 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use ringdns_shard::Images;
+use ringdns_shard::cache::Flush;
+use ringdns_shard::wire::message::Malformed;
 
 use crate::bind::Bound;
 use crate::engine::Events;
 use crate::limits::{MESSAGES_MAX, STOP_GRACE};
-use crate::telemetry::Snapshot;
+use crate::telemetry::{Portion, Snapshot, Status};
 use crate::thread::{self, Beginning, Message};
 use crate::trouble::{Trouble, Unresponsive};
 
@@ -115,6 +117,60 @@ impl Cores {
         self.ask_all(limit, Message::Probe).iter().all(Option::is_some)
     }
 
+    /// How many cores there are.
+    pub fn count(&self) -> usize {
+        self.0.links.len()
+    }
+
+    /// What each core tells of its upstreams and of its cache; `None` for one that did not answer in time.
+    pub fn statuses(&self, limit: Duration) -> Vec<Option<Status>> {
+        self.ask_all(limit, Message::Status)
+    }
+
+    /// Flushes the caches of all cores, a small part of each at a time, so that no core stops answering for it. Returns
+    /// how many answers went. After an error those cores that are not named have flushed all of it.
+    pub fn flush(&self, what: &Flush, limit: Duration) -> Result<u64, Unresponsive> {
+        let deadline = Instant::now() + limit;
+        let what = Arc::new(what.clone());
+        let mut gone = 0;
+        let mut unresponsive = Vec::new();
+        let mut rest: Vec<(usize, u64)> = (0..self.count()).map(|core| (core, 0)).collect();
+        while !rest.is_empty() {
+            let asked: Vec<_> = rest
+                .drain(..)
+                .map(|(core, cursor)| {
+                    (core, self.send(core, deadline, |reply| Message::Flush(what.clone(), cursor, reply)))
+                })
+                .collect();
+            for (core, answer) in asked {
+                match answer.recv_deadline(deadline) {
+                    Ok((some, next)) => {
+                        gone += some as u64;
+                        rest.extend(next.map(|cursor| (core, cursor)));
+                    }
+                    Err(_) => unresponsive.push(core),
+                }
+            }
+        }
+        if unresponsive.is_empty() { Ok(gone) } else { Err(Unresponsive { cores: unresponsive }) }
+    }
+
+    /// The part of a core's cache from `cursor` on, which is 0 at first. `core` is below [`Cores::count`].
+    pub fn cache_out(&self, core: usize, cursor: u64, limit: Duration) -> Result<Portion, Unresponsive> {
+        self.ask(core, limit, |reply| Message::CacheOut(cursor, reply))
+    }
+
+    /// Gives a core a part of a cache, whichever core it came from, here or in a former process. Returns how many answers
+    /// the core has kept of it; of a part that is malformed none. `core` is below [`Cores::count`].
+    pub fn cache_in(
+        &self,
+        core: usize,
+        portion: Vec<u8>,
+        limit: Duration,
+    ) -> Result<Result<usize, Malformed>, Unresponsive> {
+        self.ask(core, limit, |reply| Message::CacheIn(portion, reply))
+    }
+
     /// Why a core has ended without being told to, if one has: its thread panicked. The other cores run on, but this
     /// one's share of the clients gets no answers, so that the process had best end.
     pub fn failed(&self) -> Option<String> {
@@ -135,18 +191,27 @@ impl Cores {
     /// Sends a message to every core, then waits for the answers; `limit` is for all of it.
     fn ask_all<T>(&self, limit: Duration, mut message: impl FnMut(Sender<T>) -> Message) -> Vec<Option<T>> {
         let deadline = Instant::now() + limit;
-        let asked: Vec<Receiver<T>> = self
-            .0
-            .links
-            .iter()
-            .map(|link| {
-                let (reply, answer) = bounded(1);
-                // A message that is not taken is dropped, and its reply channel with it.
-                link.send(message(reply), deadline);
-                answer
-            })
-            .collect();
+        let asked: Vec<Receiver<T>> = (0..self.count()).map(|core| self.send(core, deadline, &mut message)).collect();
         asked.into_iter().map(|answer| answer.recv_deadline(deadline).ok()).collect()
+    }
+
+    /// Sends a message to one core and waits for the answer; `limit` is for both.
+    fn ask<T>(
+        &self,
+        core: usize,
+        limit: Duration,
+        message: impl FnOnce(Sender<T>) -> Message,
+    ) -> Result<T, Unresponsive> {
+        let deadline = Instant::now() + limit;
+        self.send(core, deadline, message).recv_deadline(deadline).map_err(|_| Unresponsive { cores: vec![core] })
+    }
+
+    /// Sends a message to a core; what is returned hears the answer.
+    fn send<T>(&self, core: usize, deadline: Instant, message: impl FnOnce(Sender<T>) -> Message) -> Receiver<T> {
+        let (reply, answer) = bounded(1);
+        // A message that is not taken is dropped, and its reply channel with it.
+        self.0.links[core].send(message(reply), deadline);
+        answer
     }
 }
 

@@ -6,7 +6,6 @@
 //! alarm.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
@@ -16,18 +15,20 @@ use std::time::Duration;
 
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+use ringdns_shard::cache::Figures;
 use ringdns_shard::limits::MESSAGE_OCTETS_MAX;
+use ringdns_shard::wire::message::Malformed;
 use ringdns_shard::wire::name::Name;
 use ringdns_shard::{Action, Client, Images, Outcome, Shard, Time, Transport};
 
 use crate::clock;
 use crate::datagrams::{Datagram, Received};
-use crate::limits::ALARM_SLACK;
+use crate::limits::{ALARM_SLACK, CACHE_PORTION_OCTETS};
 use crate::runtime::Readiness;
 use crate::tcp::Connections;
-use crate::telemetry::{RimCounters, Snapshot};
+use crate::telemetry::{Portion, RimCounters, Snapshot, Status};
 use crate::udp;
-use crate::upstream::{self, Exchange};
+use crate::upstream::{self, Exchanges};
 
 /// Something that a core has heard and others must see to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +65,7 @@ pub(crate) struct Core {
     pub(crate) udp: Vec<Option<udp::End>>,
     pub(crate) connections: Connections,
     pub(crate) upstream: upstream::Sockets,
-    pub(crate) exchanges: HashMap<u64, Exchange>,
+    pub(crate) exchanges: Exchanges,
     /// Replies over TCP and the octets of actions, [`MESSAGE_OCTETS_MAX`] of them.
     pub(crate) buffer: Box<[u8]>,
     events: Events,
@@ -102,7 +103,7 @@ impl Shared {
                 udp: parts.udp,
                 connections: Connections::new(parts.tcp_connections, parts.tcp_idle),
                 upstream: parts.upstream,
-                exchanges: HashMap::new(),
+                exchanges: Exchanges::default(),
                 buffer: vec![0; MESSAGE_OCTETS_MAX].into_boxed_slice(),
                 events: parts.events,
                 alarm,
@@ -161,7 +162,7 @@ impl Core {
                     }
                 }
                 Action::AskTcp { exchange, server, octets } => self.ask_tcp(now, exchange, server, octets),
-                Action::EndTcp { exchange } => drop(self.exchanges.remove(&exchange)),
+                Action::EndTcp { exchange } => self.end_tcp(now, exchange),
                 Action::Notified { zone, serial, peer } => {
                     let apex = self.shard.images().zones[zone as usize].about.apex.clone();
                     (self.events)(Event::Notified { apex, serial, peer });
@@ -178,6 +179,7 @@ impl Core {
             }
         }
         self.flush_connections(now);
+        self.flush_upstreams();
         self.set_alarm(now);
     }
 
@@ -209,7 +211,7 @@ impl Core {
     pub(crate) fn swap(&mut self, images: Arc<Images>) -> Arc<Images> {
         let now = self.now();
         self.connections.idle_timeout = images.bounds.tcp_idle;
-        let old = self.shard.on_images(images);
+        let old = self.shard.on_images(now, images);
         self.act(now);
         self.settle(now);
         old
@@ -217,7 +219,7 @@ impl Core {
 
     /// What this core tells about itself.
     pub(crate) fn snapshot(&self) -> Snapshot {
-        let (cache_entries, cache_octets) = self.shard.cached();
+        let Figures { entries: cache_entries, octets: cache_octets, .. } = self.shard.cache_figures();
         Snapshot {
             core: self.index,
             cpu: self.cpu,
@@ -226,9 +228,36 @@ impl Core {
             resolves: self.shard.resolves_in_flight(),
             waiters: self.shard.waiters(),
             tcp_connections: self.connections.open(),
+            upstream_connections: self.exchanges.connections(),
             cache_entries,
             cache_octets,
         }
+    }
+
+    /// What this core tells of its upstreams and of its cache.
+    pub(crate) fn status(&self) -> Status {
+        Status {
+            core: self.index,
+            now: clock::now(),
+            servers: self.shard.server_states(),
+            cache: self.shard.cache_figures(),
+        }
+    }
+
+    /// The part of the cache that begins at a cursor.
+    pub(crate) fn cache_out(&mut self, cursor: u64) -> Portion {
+        let now = self.now();
+        let mut octets = Vec::new();
+        let next = self.shard.cache_out(now, cursor, CACHE_PORTION_OCTETS, &mut octets);
+        Portion { octets, next }
+    }
+
+    /// Takes a part of a cache in.
+    pub(crate) fn cache_in(&mut self, portion: &[u8]) -> Result<usize, Malformed> {
+        let now = self.now();
+        let kept = self.shard.cache_in(now, portion);
+        self.settle(now);
+        kept
     }
 
     /// Whether every client has what it is to get, once the doors are closed and connections are read no more.

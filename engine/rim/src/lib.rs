@@ -14,13 +14,15 @@
 //! | `runtime`, `clock` | the only users of glommio, and of the clock |
 //! | `sockets`, `bind` | making sockets, with their options; the plan of a process |
 //! | `datagrams` | batches for `recvmmsg` and `sendmmsg` |
+//! | `frames` | messages as they come over a stream |
 //! | `engine` | a core: the shard and everything its actions need; never borrowed across an await |
 //! | `udp`, `tcp`, `upstream` | the tasks that move bytes between sockets and the core |
+//! | `memory` | the allocator of the process, huge pages, giving memory back |
 //! | `thread` | the life of a core's thread |
 //! | `cores` | what other threads may ask of the cores |
 //!
-//! This is the only crate of the workspace with `unsafe`, and in it these modules alone: `datagrams`, `sockets` and
-//! `preflight`.
+//! This is the only crate of the workspace with `unsafe`, and in it these modules alone: `datagrams`, `sockets`,
+//! `preflight` and `memory`.
 #![deny(unsafe_code)]
 
 mod bind;
@@ -29,7 +31,10 @@ mod cores;
 #[allow(unsafe_code)]
 mod datagrams;
 mod engine;
+mod frames;
 mod limits;
+#[allow(unsafe_code)]
+mod memory;
 #[allow(unsafe_code)]
 mod preflight;
 mod privileges;
@@ -46,7 +51,8 @@ mod upstream;
 pub use bind::{Bound, Listen, Plan, bind};
 pub use cores::Cores;
 pub use engine::{Event, Events};
+pub use memory::{Memory, give_back, sparingly};
 pub use preflight::{cpus_online, preflight};
 pub use privileges::drop_privileges;
-pub use telemetry::{RimCounters, Snapshot};
+pub use telemetry::{Portion, RimCounters, Snapshot, Status};
 pub use trouble::{Trouble, Unresponsive};

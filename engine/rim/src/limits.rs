@@ -30,8 +30,30 @@ pub(crate) const TCP_OUTPUT_OCTETS_MAX: usize = 1 << 20;
 pub(crate) const TCP_READ_OCTETS: usize = 4 << 10;
 /// How long a connection may wait for replies of ours when nothing else happens on it.
 pub(crate) const TCP_IN_FLIGHT_PATIENCE: Duration = Duration::from_secs(60);
+/// The part of a core's connections that one client may have while at least half of them are free: a quarter, so that
+/// resolvers behind one address are served however many they are, and four such clients leave the other half alone.
+pub(crate) const TCP_CLIENT_SHARE: usize = 4;
+/// Connections that one client may have whatever happens: RFC 7766 §6.2.2 wants one for queries and one for each
+/// transfer under way.
+pub(crate) const TCP_CLIENT_FEW: usize = 4;
+/// Connections of a client looked at, from the oldest, when one of them must give way.
+pub(crate) const TCP_RECYCLE_LOOK: usize = 64;
 /// Connections that a core keeps open towards upstreams.
 pub(crate) const UPSTREAM_TCP_MAX: usize = 256;
+/// Connections to one server.
+pub(crate) const UPSTREAM_TCP_A_SERVER_MAX: usize = 4;
+/// Connections to one server that answers few queries over each.
+pub(crate) const UPSTREAM_TCP_FEW_SERVER_MAX: usize = 64;
+/// A server that has closed a connection after a few replies is believed to do so always for so long.
+pub(crate) const UPSTREAM_TCP_FEW_SPAN: Duration = Duration::from_secs(60);
+/// Queries on their way over one connection.
+pub(crate) const UPSTREAM_TCP_PIPELINE_MAX: usize = 64;
+/// Queries on their way over each connection to a server beyond which a further one is opened.
+pub(crate) const UPSTREAM_TCP_BUSY: usize = 16;
+/// Exchanges given up on a connection, without a reply to anything in between, after which it takes no more of them.
+pub(crate) const UPSTREAM_TCP_SILENT_MAX: u32 = 3;
+/// A connection to an upstream that nobody has needed for so long is closed.
+pub(crate) const UPSTREAM_TCP_IDLE: Duration = Duration::from_secs(10);
 /// How long an exchange over TCP with an upstream may take in all; the shard usually ends it earlier.
 pub(crate) const UPSTREAM_TCP_PATIENCE: Duration = Duration::from_secs(30);
 /// Deadlines closer than this wait for it, so that a crowd of them costs one wake-up.
@@ -42,6 +64,9 @@ pub(crate) const SWEEP_MIN: Duration = Duration::from_millis(5);
 pub(crate) const SWEEP_MAX: Duration = Duration::from_secs(1);
 /// Looks a connection gets within one idle time-out.
 pub(crate) const SWEEPS_A_TIMEOUT: u32 = 8;
+/// A part of its cache that a core hands out ends where it is so long: some hundred answers, well below a millisecond of
+/// work.
+pub(crate) const CACHE_PORTION_OCTETS: usize = 64 << 10;
 /// Messages from other threads that wait for a core.
 pub(crate) const MESSAGES_MAX: usize = 64;
 /// How often a draining core looks whether all is answered.
@@ -56,6 +81,10 @@ pub(crate) const PORT_WAIT: Duration = Duration::from_millis(50);
 pub(crate) const PORT_WAIT_MAX: Duration = Duration::from_secs(2);
 /// Memory that the runtime registers with each ring of a core, for file I/O that is never done here: its minimum.
 pub(crate) const IO_MEMORY_OCTETS: usize = 64 << 10;
+/// When the runtime takes a task queue off the CPU for another one: never, for there is one queue, and its tasks wait for
+/// readiness often. Where this time has passed before the first task runs, because the thread did not get its CPU, the
+/// runtime takes the queue for empty and goes to sleep over tasks that are ready, until something else happens.
+pub(crate) const PREEMPT_AFTER: Duration = Duration::from_secs(3_600);
 /// Locked memory without which the runtime refuses to start.
 pub(crate) const MEMLOCK_OCTETS_MIN: u64 = 512 << 10;
 /// Descriptors that a process needs whatever the plan says: standard streams, control plane, zone files.
@@ -68,4 +97,9 @@ pub(crate) const FRAME_OCTETS_MAX: usize = MESSAGE_OCTETS_MAX + 2;
 
 const _: () = assert!(UDP_REPLY_OCTETS_MAX <= UDP_REQUEST_OCTETS_MAX);
 const _: () = assert!(TCP_READ_OCTETS < FRAME_OCTETS_MAX);
+const _: () = assert!(TCP_CLIENT_SHARE > 1 && TCP_CLIENT_FEW > 0 && TCP_RECYCLE_LOOK > 0);
+const _: () = assert!(UPSTREAM_TCP_BUSY < UPSTREAM_TCP_PIPELINE_MAX);
+const _: () = assert!(
+    UPSTREAM_TCP_A_SERVER_MAX <= UPSTREAM_TCP_FEW_SERVER_MAX && UPSTREAM_TCP_FEW_SERVER_MAX <= UPSTREAM_TCP_MAX
+);
 const _: () = assert!(TCP_OUTPUT_PAUSE_OCTETS + FRAME_OCTETS_MAX <= TCP_OUTPUT_OCTETS_MAX);

@@ -15,7 +15,7 @@ use std::time::Duration;
 use glommio::io::PollableFd;
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement, PoolPlacement, TaskQueueHandle};
 
-use crate::limits::IO_MEMORY_OCTETS;
+use crate::limits::{IO_MEMORY_OCTETS, PREEMPT_AFTER};
 
 /// A task; dropped, it is cancelled: its future is dropped at the executor's next turn.
 pub(crate) struct Task(Option<glommio::Task<()>>);
@@ -33,6 +33,7 @@ impl Executor {
     pub(crate) fn new() -> Result<Executor, String> {
         LocalExecutorBuilder::new(Placement::Unbound)
             .io_memory(IO_MEMORY_OCTETS)
+            .preempt_timer(PREEMPT_AFTER)
             .blocking_thread_pool_placement(PoolPlacement::Unbound(1))
             .make()
             .map(Executor)
@@ -84,6 +85,11 @@ impl<T: AsRawFd> Readiness<T> {
     /// The descriptor takes something to write, or has an error to report.
     pub(crate) async fn writable(&self) -> io::Result<()> {
         self.0.writable().await.map_err(io::Error::from)
+    }
+
+    /// The descriptor, back.
+    pub(crate) fn into_descriptor(self) -> T {
+        self.0.into_inner()
     }
 
     /// The descriptor.

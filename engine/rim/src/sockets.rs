@@ -12,7 +12,8 @@ use crate::limits::{TCP_BACKLOG, UDP_RECEIVE_BUFFER_OCTETS};
 /// A socket of one core for the datagrams of clients. `address` may have port 0.
 pub(crate) fn udp_listener(address: SocketAddr) -> io::Result<Socket> {
     let socket = socket(address, Type::DGRAM)?;
-    socket.set_reuse_port(true)?;
+    // A port that the kernel is to choose must be nobody's: to a socket that shares, it gives one that others share too.
+    socket.set_reuse_port(address.port() != 0)?;
     datagram_options(&socket, address)?;
     if address.ip().is_unspecified() {
         // Replies must come from the address that was asked.
@@ -24,6 +25,7 @@ pub(crate) fn udp_listener(address: SocketAddr) -> io::Result<Socket> {
         set_option(socket.as_raw_fd(), level, option, 1)?;
     }
     socket.bind(&address.into())?;
+    socket.set_reuse_port(true)?;
     Ok(socket)
 }
 

@@ -1,6 +1,9 @@
-//! Plain counters of a core's rim, written by it alone, and the snapshot that leaves the core.
+//! Plain counters of a core's rim, written by it alone, and what else a core tells about itself.
 
+use ringdns_shard::Time;
+use ringdns_shard::cache::Figures;
 use ringdns_shard::telemetry::Counters;
+use ringdns_shard::upstream::ServerState;
 
 macro_rules! counters {
     ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
@@ -49,8 +52,10 @@ counters! {
     udp_send_dropped,
     /// Connections accepted from clients.
     tcp_accepted,
-    /// Connections from clients closed at once: as many as allowed were open.
+    /// Connections from clients closed at once: as many as allowed were open, and nobody had more than a few.
     tcp_over_cap,
+    /// Connections closed to make room for others: their client had as many as it may have, or the most of all.
+    tcp_recycled,
     /// Accept calls that failed.
     tcp_accept_errors,
     /// Connections closed: a length of zero came.
@@ -87,12 +92,24 @@ counters! {
     upstream_receive_errors,
     /// Connections opened towards upstreams.
     upstream_tcp_opened,
-    /// Connections to upstreams not opened: as many as allowed were open.
+    /// Queries to upstreams that went over a connection that was there.
+    upstream_tcp_reused,
+    /// Queries to upstreams sent once more over a fresh connection since the one that was there had broken.
+    upstream_tcp_retried,
+    /// Queries to upstreams not sent over TCP: as many connections as allowed had as much to do as allowed.
     upstream_tcp_over_cap,
-    /// Connections to upstreams that failed before a reply came.
+    /// Queries to upstreams that failed with their connection: it was refused, or broke before the reply came.
     upstream_tcp_errors,
-    /// Connections to upstreams ended since they took too long.
+    /// Queries to upstreams over TCP given up since they took too long.
     upstream_tcp_timeouts,
+    /// Replies over TCP from upstreams that came when nobody wanted them any more.
+    upstream_tcp_late,
+    /// Messages over TCP from upstreams that reply to nothing that was asked there.
+    upstream_tcp_unexpected,
+    /// Connections to upstreams closed: nobody had needed them for a while.
+    upstream_tcp_idle_closed,
+    /// Connections to upstreams closed: nothing came over them any more.
+    upstream_tcp_silent,
     /// Times the core's alarm went off.
     alarms,
     /// Messages from other threads handled.
@@ -116,10 +133,34 @@ pub struct Snapshot {
     pub waiters: usize,
     /// Open connections of clients.
     pub tcp_connections: usize,
+    /// Connections to upstreams.
+    pub upstream_connections: usize,
     /// Answers in the cache.
     pub cache_entries: usize,
     /// Octets that they take, overheads counted.
     pub cache_octets: usize,
+}
+
+/// What a core tells of its upstreams and of its cache.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// The core's index.
+    pub core: usize,
+    /// When it told, by the clock of [`ServerState::since`].
+    pub now: Time,
+    /// What it knows of each server.
+    pub servers: Vec<ServerState>,
+    /// What its cache holds.
+    pub cache: Figures,
+}
+
+/// A part of a core's cache, as [`Shard::cache_out`](ringdns_shard::Shard::cache_out) writes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Portion {
+    /// The part; empty where nothing is to be kept of what was looked at.
+    pub octets: Vec<u8>,
+    /// The cursor of the next part; `None`: there is no more.
+    pub next: Option<u64>,
 }
 
 #[cfg(test)]

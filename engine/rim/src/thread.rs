@@ -10,6 +10,8 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
 use nix::sys::eventfd::EventFd;
 use ringdns_shard::Images;
+use ringdns_shard::cache::Flush;
+use ringdns_shard::wire::message::Malformed;
 use socket2::Socket;
 
 use crate::clock;
@@ -17,9 +19,9 @@ use crate::engine::{self, Events, Parts, Shared};
 use crate::limits::{BATCH_ROUNDS_MAX, DRAIN_LOOK};
 use crate::runtime::{self, Executor, Readiness, Task};
 use crate::tcp;
-use crate::telemetry::Snapshot;
+use crate::telemetry::{Portion, Snapshot, Status};
 use crate::udp::{self, Batch};
-use crate::upstream;
+use crate::upstream::{self, Exchanges};
 
 /// What another thread asks of a core.
 pub(crate) enum Message {
@@ -29,6 +31,14 @@ pub(crate) enum Message {
     Snapshot(Sender<Snapshot>),
     /// Say that you are there.
     Probe(Sender<()>),
+    /// Tell of upstreams and the cache.
+    Status(Sender<Status>),
+    /// Flush a part of the cache, from a cursor on; how many answers went, and where to go on.
+    Flush(Arc<Flush>, u64, Sender<(usize, Option<u64>)>),
+    /// Hand out a part of the cache, from a cursor on.
+    CacheOut(u64, Sender<Portion>),
+    /// Take such a part in; how many answers were kept of it.
+    CacheIn(Vec<u8>, Sender<Result<usize, Malformed>>),
     /// Answer what is in flight, within this time, and end.
     Stop(Duration),
 }
@@ -139,6 +149,7 @@ async fn life(beginning: Beginning, started: Sender<Result<(), String>>) -> Snap
     let mut core = shared.core.borrow_mut();
     let last = core.snapshot();
     core.connections.close_all();
+    core.exchanges = Exchanges::default();
     last
 }
 
@@ -180,6 +191,10 @@ fn handle_messages(shared: &Shared, messages: &Receiver<Message>) -> Option<Dura
             Message::Swap(images, reply) => drop(reply.send(core.swap(images))),
             Message::Snapshot(reply) => drop(reply.send(core.snapshot())),
             Message::Probe(reply) => drop(reply.send(())),
+            Message::Status(reply) => drop(reply.send(core.status())),
+            Message::Flush(what, cursor, reply) => drop(reply.send(core.shard.flush_step(&what, cursor))),
+            Message::CacheOut(cursor, reply) => drop(reply.send(core.cache_out(cursor))),
+            Message::CacheIn(portion, reply) => drop(reply.send(core.cache_in(&portion))),
             Message::Stop(drain) => return Some(drain),
         }
     }

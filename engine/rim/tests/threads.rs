@@ -5,7 +5,7 @@ use std::fs;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ringdns_rim::{Listen, Plan, bind, cpus_online, preflight};
 use ringdns_shard::Images;
@@ -13,6 +13,9 @@ use ringdns_shard::guard::Acl;
 use ringdns_shard::images::{Bounds, CacheSettings, Listener};
 use ringdns_shard::upstream::Routes;
 use ringdns_shard::wire::name::HashKey;
+
+/// Longer than anything here takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One listener, and no names.
 fn images() -> Arc<Images> {
@@ -80,15 +83,24 @@ fn each_core_has_one_thread_that_is_pinned_and_idle_without_work() {
         assert_eq!(allowed, cpus[core].to_string(), "{name}");
     }
 
-    // A connection that is open and does nothing costs next to nothing either.
+    // A connection that is open and does nothing costs next to nothing either. On a busy machine the work of starting may
+    // last into the first seconds.
     let _connection = TcpStream::connect(address).unwrap();
-    std::thread::sleep(Duration::from_millis(100));
-    let before: Vec<_> = cores.iter().map(|(_, path)| cpu_time(path)).collect();
-    std::thread::sleep(Duration::from_secs(1));
-    for ((name, path), before) in cores.iter().zip(before) {
-        let used = cpu_time(path) - before;
-        assert!(used < Duration::from_millis(20), "{name} used {used:?} in an idle second");
-    }
+    within_patience("an idle second", || {
+        let before: Vec<_> = cores.iter().map(|(_, path)| cpu_time(path)).collect();
+        std::thread::sleep(Duration::from_secs(1));
+        cores.iter().zip(before).all(|((_, path), before)| cpu_time(path) - before < Duration::from_millis(20))
+    });
     running.stop(Duration::ZERO);
-    assert!(threads("ringdns-core-").is_empty());
+    // A thread that has been waited for stays in the kernel's list for a moment.
+    within_patience("the end of the threads", || threads("ringdns-core-").is_empty());
+}
+
+#[track_caller]
+fn within_patience(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < end, "{what}: not within {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }

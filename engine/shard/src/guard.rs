@@ -1,5 +1,9 @@
-//! Who may ask, and how often one network is answered.
+//! Who may ask, who has shown to be where it says, and how often: a network is answered, asks, or has a zone asked for.
 
+pub mod budget;
+mod cells;
+pub mod cookie;
+pub mod rate;
 pub mod rrl;
 
 use std::fmt;

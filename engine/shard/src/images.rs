@@ -7,10 +7,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use smallvec::SmallVec;
-
-use crate::guard::{Acl, Network, rrl};
-use crate::upstream::{self, Candidate, Pool, Routes, Target};
+use crate::guard::{Acl, Network, cookie, rate, rrl};
+use crate::upstream::{Kind, Pool, Routes, Target};
 use crate::wire::name::{HashKey, KeyedName, Name};
 use crate::wire::rdata::rtype;
 use crate::zone::journal::Journal;
@@ -41,6 +39,10 @@ pub struct Images {
     pub bounds: Bounds,
     /// How often equal responses of zones go to one network over UDP; `None`: as often as they are asked for.
     pub rrl: Option<rrl::Settings>,
+    /// How often the clients of one network may ask; `None`: as often as they like.
+    pub rate: Option<rate::Settings>,
+    /// What cookies of clients are made and checked with; the cores share it.
+    pub cookies: Arc<cookie::Secrets>,
 }
 
 impl Images {
@@ -58,6 +60,8 @@ impl Images {
             cache: CacheSettings::DEFAULT,
             bounds: Bounds::DEFAULT,
             rrl: None,
+            rate: None,
+            cookies: Arc::default(),
         }
     }
 
@@ -70,7 +74,9 @@ impl Images {
     /// The zone whose apex is `name`, by its index.
     pub(crate) fn zone_at(&self, name: &KeyedName) -> Option<u32> {
         match self.routes.find(name, name.labels()) {
-            Some(&Target::Zone(zone)) if self.zones[zone as usize].about.apex.as_wire() == name.as_wire() => Some(zone),
+            Some((&Target::Zone(zone), _)) if self.zones[zone as usize].about.apex.as_wire() == name.as_wire() => {
+                Some(zone)
+            }
             _ => None,
         }
     }
@@ -79,26 +85,48 @@ impl Images {
     /// ours they are asked of whoever has the name above, where somebody has.
     #[inline(always)] // On the path of every query, and once more for each alias.
     pub(crate) fn route(&self, name: &KeyedName, qtype: u16) -> Option<&Target> {
-        let target = self.routes.find(name, name.labels());
+        self.route_and_depth(name, qtype).map(|(target, _)| target)
+    }
+
+    /// The same with the labels of the route's suffix.
+    #[inline(always)]
+    fn route_and_depth(&self, name: &KeyedName, qtype: u16) -> Option<(&Target, usize)> {
+        let found = self.routes.find(name, name.labels());
         if qtype == rtype::DS
-            && let Some(&Target::Zone(zone)) = target
+            && let Some((&Target::Zone(zone), _)) = found
             && self.zones[zone as usize].about.apex.labels() == name.labels()
             && let Some(above) = name.labels().checked_sub(1)
-            && let Some(parent @ (Target::Zone(_) | Target::Pools(_))) = self.routes.find(name, above)
+            && let Some(parent @ (Target::Zone(_) | Target::Pools(_), _)) = self.routes.find(name, above)
         {
             return Some(parent);
         }
-        target
+        found
     }
 
-    /// The servers to ask for `name`, which goes to upstreams, and how long an answer may take: as the first pool says.
-    pub(crate) fn servers(&self, name: &KeyedName, qtype: u16) -> (SmallVec<[Candidate; 4]>, Duration) {
-        let Some(Target::Pools(pools)) = self.route(name, qtype) else {
+    /// The pools to ask for `name`, which goes to upstreams, in their order, and the labels of the route's suffix.
+    pub(crate) fn pools_of(&self, name: &KeyedName, qtype: u16) -> (&[u32], usize) {
+        let Some((Target::Pools(pools), depth)) = self.route_and_depth(name, qtype) else {
             unreachable!("the caller has found the name to go to upstreams")
         };
-        let pools = pools.iter().map(|&pool| &*self.pools[pool as usize]);
-        let timeout = pools.clone().next().map_or(Duration::ZERO, |pool| pool.timeout);
-        (upstream::candidates(pools, name.as_wire()), timeout)
+        (pools, depth)
+    }
+
+    /// What the servers of a route are to us: as its first pool says.
+    pub(crate) fn kind_of(&self, pools: &[u32]) -> Kind {
+        pools.first().map_or(Kind::Resolver, |&pool| self.pools[pool as usize].kind)
+    }
+
+    /// How long an answer of a route may take: as its first pool says.
+    pub(crate) fn timeout_of(&self, pools: &[u32]) -> Duration {
+        pools.first().map_or(Duration::ZERO, |&pool| self.pools[pool as usize].timeout)
+    }
+
+    /// Whether names go to the same servers as in `other`, as the configuration has them: what the addresses of their
+    /// names are at the moment does not count.
+    pub(crate) fn forwards_like(&self, other: &Images) -> bool {
+        self.routes.forward_alike(&other.routes)
+            && self.pools.len() == other.pools.len()
+            && self.pools.iter().zip(&other.pools).all(|(pool, other)| pool.is_source_of_the_same(other))
     }
 }
 

@@ -25,6 +25,8 @@ pub const COMPRESSION_NAMES_MAX: usize = 64;
 pub const RECORDS_MAX: usize = 5_956;
 /// CNAME and DNAME steps followed inside the zones of this server for one query.
 pub const CHAIN_STEPS_MAX: usize = 16;
+/// Names of an upstream's message, owners and targets of aliases, that are told apart; records of further ones are dropped.
+pub const SCRUB_NAMES_MAX: usize = 64;
 /// Differences that the journal of a zone keeps, however short.
 pub const JOURNAL_DIFFERENCES_MAX: usize = 256;
 /// Records of an answer whose targets are looked up for the additional section; what more there are lead nowhere.
@@ -45,21 +47,48 @@ pub const ATTEMPTS_MAX: usize = 8;
 pub const UPSTREAM_SOCKETS_MAX: usize = 64;
 /// Random ids tried for one upstream query before the query is refused for want of a free one.
 pub const ID_TRIES_MAX: usize = 16;
+/// Servers that are down and asked at once whether they are back, by one core.
+pub const PROBES_MAX: usize = 128;
 /// Questions in flight towards upstreams that a core may be allowed: their numbers must fit 24 bits.
 pub const RESOLVES_MAX: usize = 1 << 20;
 /// Octets of the texts answered to NSID and to CHAOS queries: they must fit the shortest reply beside the longest name.
 pub const IDENTITY_OCTETS_MAX: usize = 128;
 /// Clients of a core that wait for upstreams, all names together.
 pub const WAITERS_MAX: usize = 65_536;
+/// Lines of four failures that a core remembers.
+pub const FAILURE_LINES_MAX: usize = 4_096;
+/// Seconds that a failure may be remembered (RFC 9520 §3.2).
+pub const FAILURE_SECONDS_MAX: u64 = 300;
+/// Answers that a core fetches before they run out, a second.
+pub const REFRESHES_A_SECOND_MAX: u64 = 1_000;
+/// And at once, after a pause.
+pub const REFRESHES_AT_ONCE_MAX: u32 = 100;
+/// Octets that the answers of one core may take: places in them have 32 bits.
+pub const CACHE_OCTETS_MAX: usize = 8 << 30;
 /// Octets of one cached answer; longer ones are passed on and not kept.
 pub const CACHE_ENTRY_OCTETS_MAX: usize = MESSAGE_OCTETS_MAX;
-/// Slots of the table of response rate limiting of a core, eight octets each; a power of two.
-pub const RRL_ENTRIES_MAX: usize = 1 << 24;
+/// Slots of a table of rates of a core, eight octets each; a power of two.
+pub const CELLS_MAX: usize = 1 << 24;
+/// Slots of the table of query rates of a core: 1 MiB. A flood of a million invented prefixes a second makes only those
+/// forgotten that ask less than eight times a second.
+pub const RATE_ENTRIES: usize = 1 << 17;
+/// Prefix lengths that queries are counted by, both families together.
+pub const RATE_PREFIXES_MAX: usize = 16;
+/// Slots of the table of zones whose names are being asked for upstream, on a core: 128 KiB.
+pub const ZONE_RATE_ENTRIES: usize = 1 << 14;
+/// Apexes of zones behind upstreams that a core remembers: 256 KiB.
+pub const APEXES_MAX: usize = 1 << 15;
+/// Labels of an apex that is remembered; names of deeper zones count for the zone above.
+pub const APEX_LABELS_MAX: usize = 31;
+/// Secrets of cookies that are taken at once: while one takes another's place on many servers there are two.
+pub const COOKIE_SECRETS_MAX: usize = 4;
 /// Transfers of zones to others that a core has under way at once.
 pub const TRANSFERS_MAX: usize = 128;
 /// Octets of a message of an outgoing transfer: what compression pointers reach (14 bits). A record that needs more has a
 /// longer message for itself.
 pub const TRANSFER_MESSAGE_OCTETS: usize = 16_384;
+/// Seconds that the records of a stale answer may be kept (RFC 8767 §4).
+pub const STALE_TTL_SECONDS: u32 = 30;
 /// Seconds beyond which a TTL means zero (RFC 2181 §8).
 pub const TTL_SECONDS_MAX: u32 = i32::MAX as u32;
 
@@ -69,6 +98,7 @@ const _: () = assert!(UDP_REQUEST_OCTETS_MAX <= MESSAGE_OCTETS_MAX);
 const _: () = assert!(TRANSFER_MESSAGE_OCTETS <= MESSAGE_OCTETS_MAX);
 const _: () = assert!(2 * LABELS_MAX < NAME_OCTETS_MAX);
 const _: () = assert!(12 + RECORDS_MAX * 11 <= MESSAGE_OCTETS_MAX);
+const _: () = assert!(CHAIN_STEPS_MAX < SCRUB_NAMES_MAX);
 const _: () = assert!(RESOLVES_MAX < 1 << 24);
-const _: () = assert!(12 + NAME_OCTETS_MAX + 4 + 11 + 4 + IDENTITY_OCTETS_MAX + 6 + 6 <= UDP_PLAIN_OCTETS_MAX);
+const _: () = assert!(12 + NAME_OCTETS_MAX + 4 + 11 + 4 + IDENTITY_OCTETS_MAX + 6 + 28 + 6 <= UDP_PLAIN_OCTETS_MAX);
 const _: () = assert!(UPSTREAM_SOCKETS_MAX <= u8::MAX as usize);

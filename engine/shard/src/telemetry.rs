@@ -115,6 +115,16 @@ counters! {
     cache_expired,
     /// Answers too long for the cache.
     cache_too_long,
+    /// Answers not kept: no room could be made for them.
+    cache_no_room,
+    /// Answers removed since later ones contradict them: a name has come into being, or is gone.
+    cache_superseded,
+    /// Answers taken in from an earlier run.
+    cache_reloaded,
+    /// Answers flushed from the cache by order.
+    cache_flushed,
+    /// Failures forgotten before their time, for want of room.
+    cache_failures_displaced,
     /// Queries sent to upstreams over UDP.
     upstream_udp,
     /// Queries sent to upstreams over TCP.
@@ -133,8 +143,48 @@ counters! {
     upstream_malformed,
     /// Upstream queries not sent: no free id.
     upstream_ids_exhausted,
+    /// Questions that would have been asked once more, and were asked as often as may be.
+    upstream_attempts_exhausted,
+    /// Upstream answers that answer nothing: empty, a referral to nowhere, data of another name. Another server is asked.
+    upstream_useless,
+    /// Upstream answers of which not all was believed.
+    upstream_scrubbed,
+    /// Upstream datagrams not taken: the letters of the name came back in other case. The server is asked over TCP.
+    upstream_case_changed,
+    /// Upstream packets ignored: the cookie in them is not the one sent.
+    upstream_cookies_forged,
+    /// Upstream datagrams not taken: they have no cookie, and their server makes some. It is asked over TCP.
+    upstream_cookies_missing,
+    /// Upstream answers that want another cookie.
+    upstream_bad_cookies,
+    /// Upstream answers with an error that may be due to EDNS: the server is asked without.
+    upstream_edns_refused,
+    /// Queries sent to servers that are down, to see whether they are back.
+    upstream_probes,
+    /// Servers that are down not asked: as many as may be were being asked.
+    upstream_probes_over_limit,
     /// Queries that joined a question already in flight.
     coalesced,
+    /// Queries answered since an ancestor of the name does not exist (RFC 8020).
+    cache_cuts,
+    /// Queries for what has failed a moment ago: not asked again (RFC 9520).
+    failures_repeated,
+    /// Answers served after they ran out: every server was down.
+    stale_down,
+    /// Answers served after they ran out: no fresh one came within `stale_after`.
+    stale_slow,
+    /// Answers served after they ran out: the question has failed.
+    stale_failed,
+    /// Answers served after they ran out: a bound was reached.
+    stale_limited,
+    /// Answers fetched before they ran out.
+    refreshes,
+    /// Answers not fetched before they ran out: there were as many as allowed.
+    refreshes_held_back,
+    /// Requests refused: as many questions were in flight as allowed for one zone.
+    refused_zone,
+    /// Requests answered SERVFAIL: no server of the route is known, since no name of theirs could be resolved yet.
+    servfail_no_servers,
     /// Clients that got SERVFAIL since no upstream had an answer.
     resolves_failed,
     /// Responses over UDP above the rate of their prefix: not sent.
@@ -143,6 +193,28 @@ counters! {
     rrl_slipped,
     /// Prefixes forgotten before their second was over, for want of room in the table of response rates.
     rrl_forgotten,
+    /// Requests above the rate of their prefix: dropped.
+    rate_dropped,
+    /// Requests above the rate of their prefix: sent to TCP by an empty reply with TC.
+    rate_truncated,
+    /// Requests above the rate of their prefix: refused.
+    rate_refused,
+    /// Requests above the rate of their prefix that were answered all the same: `rate_dry_run` is set.
+    rate_dry_run,
+    /// Prefixes forgotten before their second was over, for want of room in the table of query rates.
+    rate_forgotten,
+    /// Requests with the client's part of a cookie alone.
+    cookies_first,
+    /// Requests with a valid cookie.
+    cookies_valid,
+    /// Requests with a cookie of another secret or address, or one too old.
+    cookies_invalid,
+    /// Requests answered FORMERR: their cookie has the length of none.
+    cookies_malformed,
+    /// Questions not asked upstream: the zone has had as many this second as it may have.
+    refused_zone_rate,
+    /// Zones forgotten before their second was over, for want of room in the table of their rates.
+    zone_rate_forgotten,
 }
 
 impl Counters {

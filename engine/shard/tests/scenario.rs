@@ -10,9 +10,11 @@
 //!     local-zone: "x.test." refuse          ; a route to nowhere
 //!     cache-min-ttl: / cache-max-ttl: / cache-max-negative-ttl: 60
 //!     identity: "…"  version: "…"  num-queries-per-thread: 2  waiters-per-name: 2
+//!     cache-octets: 20000  cache-fail-ttl: 5  serve-expired-ttl: 3600  serve-expired-client-timeout: 1800
+//!     prefetch: yes  zone-queries: 2  zone-ratelimit: 2  ip-ratelimit: "24 2 drop"  cookie-secret: "…"
 //! forward-zone:                             ; two of one name: the second is tried after the first
 //!     name: "."  forward-addr: 192.0.2.1@5353  forward-tcp-upstream: yes
-//!     strategy: fallback|uniform  kind: resolver|authoritative  timeout: 2
+//!     strategy: fallback|uniform|minload|parallel|balanced  kind: resolver|authoritative  timeout: 2
 //! ZONE_BEGIN example.test.                  ; a master file, up to ZONE_END
 //! SCENARIO_BEGIN title … SCENARIO_END
 //! ```
@@ -38,6 +40,13 @@
 //! | step `CHECK_SILENCE` | the last `QUERY` got no reply and never will |
 //! | step `CHECK_COUNTER name n` | a counter of the shard, or `waiters`, or `resolves_in_flight` |
 //! | step `REPLY IGNORED [ADDRESS server \| FROM sender]` | a reply that the shard must ignore and count once; the query stays out |
+//! | step `CHECK_SERVER address up\|lossy\|down` | what the shard thinks of a server |
+//! | step `FLUSH all`, `FLUSH name\|subtree name` | the cache forgets |
+//! | step `LOSE` | all queries that are out are lost |
+//! | step `RESTART` | a new shard takes over what the cache holds, and nothing else |
+//! | `MATCH cookie=none\|client\|both` | the cookie has these parts |
+//! | `ADJUST cookie`, `other_cookie` | the reply, which has an OPT record, has the query's cookie and the server's; another |
+//! | `ADJUST own_case` | the reply spells the question as the entry does; otherwise as the query does |
 //! | `MATCH ownercase`, `order` | spelling of the owners; order of the records |
 //! | `MATCH ede=none` | no extended error (`ede=22`, `ede=any` as elsewhere) |
 //! | `MATCH DO`, `AA`, … | the flag is set |

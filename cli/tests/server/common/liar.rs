@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::dns::{framed, read_frame, wire};
-use super::free_port;
+use super::{PATIENCE, free_port};
 
 /// What it does with a connection after the query: the query and the stream are given.
 type Script = dyn Fn(&[u8], &mut TcpStream) + Send + Sync;
@@ -51,7 +51,7 @@ impl Liar {
                     match tcp.accept() {
                         Ok((mut stream, _)) => {
                             let _ = stream.set_nonblocking(false);
-                            let _ = stream.set_read_timeout(Some(Duration::from_secs(5)));
+                            let _ = stream.set_read_timeout(Some(PATIENCE));
                             let _ = stream.set_write_timeout(Some(Duration::from_secs(5)));
                             let Some(query) = read_frame(&mut stream) else { continue };
                             asked.fetch_add(1, Ordering::SeqCst);
@@ -80,15 +80,12 @@ impl Drop for Liar {
 }
 
 fn sockets() -> (UdpSocket, TcpListener, SocketAddr) {
-    for _ in 0..50 {
-        let address = free_port();
-        if let (Ok(udp), Ok(tcp)) = (UdpSocket::bind(address), TcpListener::bind(address)) {
-            udp.set_read_timeout(Some(Duration::from_millis(50))).expect("a time-out");
-            tcp.set_nonblocking(true).expect("an option");
-            return (udp, tcp, address);
-        }
-    }
-    panic!("no free port in 50 attempts");
+    let address = free_port();
+    let udp = UdpSocket::bind(address).expect("a port that is free");
+    let tcp = TcpListener::bind(address).expect("a port that is free");
+    udp.set_read_timeout(Some(Duration::from_millis(50))).expect("a time-out");
+    tcp.set_nonblocking(true).expect("an option");
+    (udp, tcp, address)
 }
 
 /// A record as it is sent.

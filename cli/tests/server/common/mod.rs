@@ -8,14 +8,15 @@ pub(crate) mod server;
 pub(crate) mod turn;
 pub(crate) mod upstream;
 
-pub(crate) use nsd::free_port;
+pub(crate) use crate::ports::free_port;
 
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// No step takes longer, even on a machine that is busy with other things.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// No step takes longer, even on a machine that is busy with other things: zones are prepared at the lowest priority, which
+/// gets a hundredth of a CPU that others want, too.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Waits until `holds`; `what` says what for.
 #[track_caller]

@@ -20,6 +20,9 @@ const CONTROL: &str = "\n[control]\nlisten = \"127.0.0.1:0\"\n";
 /// A listener on a free port.
 pub(crate) const LISTEN: &str = "[[listen]]\naddress = \"127.0.0.1:0\"\n";
 
+/// Where a process says that it serves: its listeners, and the control plane's pages.
+type Greeted = (Vec<SocketAddr>, SocketAddr);
+
 /// A serving process, and the folder with its files; both end with the test.
 pub(crate) struct Server {
     child: Child,
@@ -39,7 +42,7 @@ impl Server {
 
     /// The same through a command that runs the binary in its own place.
     #[track_caller]
-    pub(crate) fn start_as(command: Command, configuration: &str, files: &[(&str, &str)]) -> Server {
+    pub(crate) fn start_as(mut command: Command, configuration: &str, files: &[(&str, &str)]) -> Server {
         let share = turn::share();
         let folder = tempfile::tempdir().expect("a folder");
         let write = |file: &str, text: &str| fs::write(folder.path().join(file), text).expect("the file is written");
@@ -47,18 +50,25 @@ impl Server {
         for (file, text) in files {
             write(file, text);
         }
-        Server::launch(share, folder, command, &["serve", "-c", "r.toml"])
+        let (child, greeted) = spawn(command.args(["serve", "-c", "r.toml"]), folder.path());
+        Server::launched(share, folder, child, greeted)
     }
 
-    /// Serves what is built in, on its fixed ports.
+    /// Serves what is built in, on its fixed ports; `None` where another program has one of them.
     #[track_caller]
-    pub(crate) fn start_embedded() -> Server {
-        Server::launch(turn::share(), tempfile::tempdir().expect("a folder"), binary(), &["serve"])
+    pub(crate) fn start_embedded() -> Option<Server> {
+        let (share, folder) = (turn::share(), tempfile::tempdir().expect("a folder"));
+        let (mut child, greeted) = spawn(binary().arg("serve"), folder.path());
+        let log = fs::read_to_string(folder.path().join("log")).unwrap_or_default();
+        if greeted.is_none() && log.contains("cannot listen on") {
+            ended(&mut child);
+            return None;
+        }
+        Some(Server::launched(share, folder, child, greeted))
     }
 
     #[track_caller]
-    fn launch(share: Share, folder: tempfile::TempDir, mut command: Command, words: &[&str]) -> Server {
-        let (child, greeted) = spawn(command.args(words), folder.path());
+    fn launched(share: Share, folder: tempfile::TempDir, child: Child, greeted: Option<Greeted>) -> Server {
         let mut server =
             Server { child, addresses: Vec::new(), pages: ([0, 0, 0, 0], 0).into(), folder, _share: share };
         server.take(greeted);
@@ -66,7 +76,7 @@ impl Server {
     }
 
     #[track_caller]
-    fn take(&mut self, greeted: Option<(Vec<SocketAddr>, SocketAddr)>) {
+    fn take(&mut self, greeted: Option<Greeted>) {
         let Some((addresses, pages)) = greeted else { panic!("it does not serve:\n{}", self.log()) };
         self.addresses = addresses;
         self.pages = pages;
@@ -189,7 +199,7 @@ impl Server {
 }
 
 /// Starts a process in a folder, where its log is added to; where it says that it serves.
-fn spawn(command: &mut Command, folder: &Path) -> (Child, Option<(Vec<SocketAddr>, SocketAddr)>) {
+fn spawn(command: &mut Command, folder: &Path) -> (Child, Option<Greeted>) {
     let log = fs::OpenOptions::new().create(true).append(true).open(folder.join("log")).expect("a file");
     let mut child = command
         .current_dir(folder)
@@ -257,7 +267,7 @@ pub(crate) fn ended(child: &mut Child) -> ExitStatus {
 }
 
 /// Where a process says that it serves; `None` where it ends or is silent instead. Its output is read to the end.
-fn greeting(output: impl Read + Send + 'static) -> Option<(Vec<SocketAddr>, SocketAddr)> {
+fn greeting(output: impl Read + Send + 'static) -> Option<Greeted> {
     let (send, greeted) = mpsc::channel();
     thread::spawn(move || {
         let mut addresses = Vec::new();

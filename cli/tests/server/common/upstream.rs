@@ -1,14 +1,14 @@
 //! A server for ringdns to ask, whose replies the test writes.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::PATIENCE;
 use super::dns::{HEADER, Reply, Via, framed};
+use super::{PATIENCE, free_port};
 
 /// How long the threads wait before they look whether to end.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -176,15 +176,12 @@ impl Shared {
     }
 }
 
-/// A UDP socket and a TCP listener on the same free port.
+/// A UDP socket and a TCP listener on the same port.
 fn one_port() -> (UdpSocket, TcpListener) {
-    for _ in 0..50 {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket");
-        if let Ok(listener) = TcpListener::bind(socket.local_addr().expect("an address")) {
-            socket.set_read_timeout(Some(PAUSE)).expect("a time-out");
-            listener.set_nonblocking(true).expect("an option");
-            return (socket, listener);
-        }
-    }
-    panic!("no port is free for both UDP and TCP in 50 attempts");
+    let address = free_port();
+    let socket = UdpSocket::bind(address).expect("a port that is free");
+    let listener = TcpListener::bind(address).expect("a port that is free");
+    socket.set_read_timeout(Some(PAUSE)).expect("a time-out");
+    listener.set_nonblocking(true).expect("an option");
+    (socket, listener)
 }

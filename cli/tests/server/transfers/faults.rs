@@ -8,7 +8,7 @@ use super::{has, serial};
 use crate::common::dns::SERVFAIL;
 use crate::common::liar::{Liar, Record, question_name, reply, send};
 use crate::common::server::{LISTEN, Server};
-use crate::common::wait_until;
+use crate::common::{PATIENCE, wait_until};
 
 const ZONE: &str = "liar.test";
 
@@ -41,14 +41,16 @@ fn is_not_believed(what: &str, messages: impl Fn(&[u8]) -> Vec<Vec<u8>> + Send +
     });
     let server = secondary_of(&liar, "");
     wait_until(what, || liar.asked() >= 1);
+    let rcode = server.answer(ZONE, "SOA").rcode();
+    // Where the truth was told meanwhile, it may be served.
     if liar.asked() < 3 {
-        assert_eq!(server.answer(ZONE, "SOA").rcode(), SERVFAIL, "{what}");
+        assert_eq!(rcode, SERVFAIL, "{what}");
     }
     has(server.address(), ZONE, 1);
+    let asked = liar.asked();
     liar.serial.store(2, Ordering::SeqCst);
     server.signal("HUP");
     notify(&server, 2);
-    let asked = liar.asked();
     wait_until(what, || liar.asked() > asked);
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(serial(server.address(), ZONE), Some(1), "{what}: {}", server.log());
@@ -131,7 +133,7 @@ fn an_endless_stream_is_cut() {
             let records: Vec<Record> =
                 (0..200).map(|j| Record::address(&format!("h{}.liar.test", i * 200 + j), 1)).collect();
             let before = std::io::Write::write_all(stream, &crate::common::dns::framed(&reply(query, &records)));
-            if before.is_err() || begin.elapsed() > Duration::from_secs(20) {
+            if before.is_err() || begin.elapsed() > PATIENCE {
                 return;
             }
         }

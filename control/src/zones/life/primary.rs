@@ -57,12 +57,21 @@ pub(super) fn image(apex: &str, text: &str) -> Image {
     builder.finish().unwrap()
 }
 
+/// Sockets on one port that is free for both.
+fn one_port() -> (UdpSocket, TcpListener) {
+    let pair = || {
+        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+        Some((UdpSocket::bind(tcp.local_addr().unwrap()).ok()?, tcp))
+    };
+    // One that the kernel has chosen for the one protocol can be taken in the other.
+    (0..50).find_map(|_| pair()).expect("a port for both")
+}
+
 impl Primary {
     /// Serves `text` as the zone `apex` for as long as the test's process lives.
     pub(super) fn start(apex: &str, text: &str) -> Primary {
-        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (udp, tcp) = one_port();
         let address = tcp.local_addr().unwrap();
-        let udp = UdpSocket::bind(address).unwrap();
         let image = Arc::new(image(apex, text));
         let state = State { image, steps: Vec::new(), mood: Mood::Honest, asked: Vec::new() };
         let primary = Primary { address, state: Arc::new(Mutex::new(state)) };

@@ -16,7 +16,9 @@ use ringdns_shard::zone::Image;
 use ringdns_shard::zone::journal::Journal;
 
 /// Longer than anything here takes on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// A time-out of the server's that a test waits for, and that no step before is to run into on a busy machine.
+pub(crate) const SHORT: Duration = Duration::from_secs(2);
 pub(crate) const HEADER: usize = 12;
 pub(crate) const REFUSED: u8 = 5;
 pub(crate) const SERVFAIL: u8 = 2;
@@ -34,7 +36,7 @@ pub(crate) struct Running {
 #[derive(Clone)]
 pub(crate) struct Setup {
     pub(crate) cores: usize,
-    pub(crate) listens: Vec<&'static str>,
+    pub(crate) listens: Vec<SocketAddr>,
     pub(crate) tcp_clients: usize,
     pub(crate) tcp_idle: Duration,
     pub(crate) upstream: Option<(Protocol, SocketAddr)>,
@@ -47,7 +49,7 @@ impl Default for Setup {
     fn default() -> Setup {
         Setup {
             cores: 1,
-            listens: vec!["127.0.0.1:0"],
+            listens: vec!["127.0.0.1:0".parse().unwrap()],
             tcp_clients: 100,
             tcp_idle: PATIENCE,
             upstream: None,
@@ -64,11 +66,7 @@ impl Setup {
         preflight(cpus.len()).unwrap();
         let plan = Plan {
             cpus,
-            listens: self
-                .listens
-                .iter()
-                .map(|address| Listen { address: address.parse().unwrap(), udp: true, tcp: true })
-                .collect(),
+            listens: self.listens.iter().map(|&address| Listen { address, udp: true, tcp: true }).collect(),
             tcp_clients: self.tcp_clients,
             tcp_idle: self.tcp_idle,
             udp_ports: 2,
@@ -93,10 +91,11 @@ impl Setup {
         let pool = self.upstream.map(|(protocol, address)| {
             Arc::new(Pool {
                 name: "test".to_owned(),
-                servers: vec![Server { protocol, address }],
+                servers: vec![Server { protocol, address }.into()],
                 kind: Kind::Resolver,
                 strategy: Strategy::Fallback,
                 timeout: self.timeout,
+                spec: Box::default(),
             })
         });
         let mut routes: Vec<_> = pool.iter().map(|_| (Name::root(), Target::Pools(vec![0]))).collect();

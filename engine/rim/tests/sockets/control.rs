@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::common::{PATIENCE, REFUSED, Setup, answer, id_of, query, rcode_of, read_frame, send_frame};
+use crate::ports::free_port;
 use ringdns_rim::{Listen, Plan, bind, cpus_online};
 use ringdns_shard::upstream::Protocol;
 use ringdns_shard::wire::name::HashKey;
@@ -23,8 +24,8 @@ fn plan(address: &str, udp: bool, tcp: bool) -> Plan {
 
 #[test]
 fn a_port_that_is_taken_is_named_with_the_way_to_its_holder() {
-    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let udp = UdpSocket::bind(free_port()).unwrap();
+    let tcp = TcpListener::bind(free_port()).unwrap();
     for (address, protocol, command) in
         [(udp.local_addr().unwrap(), "UDP", "ss -lunp"), (tcp.local_addr().unwrap(), "TCP", "ss -ltnp")]
     {
@@ -38,8 +39,8 @@ fn a_port_that_is_taken_is_named_with_the_way_to_its_holder() {
 
 #[test]
 fn a_second_server_does_not_slip_in() {
-    let first = bind(plan("127.0.0.1:0", true, true)).unwrap();
-    let address = first.addresses()[0].to_string();
+    let address = free_port().to_string();
+    let first = bind(plan(&address, true, true)).unwrap();
     assert!(bind(plan(&address, true, false)).is_err(), "its sockets share the port, but with each other only");
     assert!(bind(plan(&address, false, true)).is_err());
     drop(first);
@@ -48,7 +49,7 @@ fn a_second_server_does_not_slip_in() {
 
 #[test]
 fn listeners_of_one_plan_may_overlap() {
-    let port = bind(plan("127.0.0.1:0", true, true)).unwrap().addresses()[0].port();
+    let port = free_port().port();
     let mut both = plan(&format!("0.0.0.0:{port}"), true, true);
     both.listens.push(Listen { address: format!("127.0.0.1:{port}").parse().unwrap(), udp: true, tcp: true });
     bind(both).unwrap();
@@ -92,7 +93,8 @@ fn stopping_answers_what_is_in_flight() {
     let upstream = UdpSocket::bind("127.0.0.1:0").unwrap();
     upstream.set_read_timeout(Some(PATIENCE)).unwrap();
     let address = upstream.local_addr().unwrap();
-    let server = Setup { upstream: Some((Protocol::Udp, address)), ..Setup::default() }.start();
+    let listens = vec![free_port()];
+    let server = Setup { listens, upstream: Some((Protocol::Udp, address)), ..Setup::default() }.start();
     let (udp, mut tcp) = (server.udp(), server.tcp());
     udp.send(&query(1, "udp")).unwrap();
     send_frame(&mut tcp, &query(2, "tcp"));
@@ -129,8 +131,8 @@ fn stopping_answers_what_is_in_flight() {
 fn stopping_does_not_wait_for_ever() {
     let upstream = UdpSocket::bind("127.0.0.1:0").unwrap();
     upstream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let setup = Setup { upstream: Some((Protocol::Udp, upstream.local_addr().unwrap())), ..Setup::default() };
-    let server = setup.start();
+    let upstream_at = Some((Protocol::Udp, upstream.local_addr().unwrap()));
+    let server = Setup { listens: vec![free_port()], upstream: upstream_at, ..Setup::default() }.start();
     let mut tcp = server.tcp();
     send_frame(&mut tcp, &query(1, "never"));
     upstream.recv(&mut [0; 512]).unwrap();
@@ -147,7 +149,7 @@ fn stopping_does_not_wait_for_ever() {
 
 #[test]
 fn cores_end_with_their_last_handle() {
-    let server = Setup::default().start();
+    let server = Setup { listens: vec![free_port()], ..Setup::default() }.start();
     let address = server.address().to_string();
     drop(server);
     let end = Instant::now() + PATIENCE;

@@ -6,12 +6,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::common::{
-    PATIENCE, REFUSED, Setup, answer, expect_closed, framed, id_of, query, rcode_of, read_frame, send_frame,
+    PATIENCE, REFUSED, SHORT, Setup, answer, expect_closed, framed, id_of, query, rcode_of, read_frame, send_frame,
 };
 use ringdns_shard::upstream::Protocol;
 use socket2::SockRef;
-
-const SHORT: Duration = Duration::from_millis(300);
 
 #[test]
 fn a_hundred_queries_in_one_write_get_their_replies() {

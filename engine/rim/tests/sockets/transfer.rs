@@ -1,10 +1,11 @@
 //! Zones transferred to readers of every kind, and NOTIFY, over real sockets.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ringdns_rim::Event;
 use ringdns_shard::wire::name::{HashKey, Name};
@@ -12,12 +13,13 @@ use ringdns_shard::wire::rdata::rtype;
 use ringdns_shard::zone::{Builder, Image, Place};
 use socket2::SockRef;
 
-use crate::common::{PATIENCE, Running, Setup, expect_closed, id_of, query, rcode_of, read_frame, send_frame};
+use crate::common::{
+    PATIENCE, Running, SHORT, Setup, expect_closed, framed, id_of, query, rcode_of, read_frame, send_frame,
+};
 
 const NAMES: usize = 100_000;
 /// The SOA at both ends, the NS set, an address for each name.
 const RECORDS: usize = NAMES + 3;
-const SHORT: Duration = Duration::from_millis(300);
 
 /// `example.` with 100,000 names.
 fn zone() -> Arc<Image> {
@@ -74,10 +76,9 @@ fn read_records(stream: &mut TcpStream, id: u16, records: usize, mut other: impl
 fn a_large_zone_comes_whole_while_the_connection_answers_other_requests() {
     let server = server(PATIENCE);
     let mut stream = server.tcp();
-    send_frame(&mut stream, &axfr(1));
-    for id in 2..102 {
-        send_frame(&mut stream, &query(id, &format!("h{id}")));
-    }
+    // In one piece: the server must not be done with the transfer before the rest is sent.
+    let others = (2..102).flat_map(|id| framed(&query(id, &format!("h{id}"))));
+    stream.write_all(&framed(&axfr(1)).into_iter().chain(others).collect::<Vec<_>>()).unwrap();
     let mut others = Vec::new();
     read_records(&mut stream, 1, RECORDS, |message| others.push((id_of(message), answers(message))));
     others.sort_unstable();
@@ -111,9 +112,10 @@ fn zones_asked_for_over_one_connection_come_one_after_the_other() {
 #[test]
 fn slow_readers_get_everything_and_keep_nobody_waiting() {
     let server = server(PATIENCE);
+    let goes_on = Arc::new(AtomicBool::new(false));
     let readers: Vec<_> = (0..4u16)
         .map(|id| {
-            let mut stream = server.tcp();
+            let (mut stream, goes_on) = (server.tcp(), goes_on.clone());
             SockRef::from(&stream).set_recv_buffer_size(16_384).unwrap();
             send_frame(&mut stream, &axfr(id));
             thread::spawn(move || {
@@ -121,6 +123,10 @@ fn slow_readers_get_everything_and_keep_nobody_waiting() {
                 while left > 0 {
                     left -= answers(&read_frame(&mut stream).unwrap());
                     thread::sleep(Duration::from_millis(2));
+                    // So that it is on its way for as long as it is looked at.
+                    while left < RECORDS / 10 * 9 && !goes_on.load(Ordering::Relaxed) {
+                        thread::sleep(Duration::from_millis(2));
+                    }
                 }
                 stream
             })
@@ -128,23 +134,17 @@ fn slow_readers_get_everything_and_keep_nobody_waiting() {
         .collect();
     server.wait_for("the transfers to be on their way", |_| server.shard_counters().transfer_messages > 20);
     let (mut tcp, udp) = (server.tcp(), server.udp());
-    let mut longest = Duration::ZERO;
-    let mut asked = 0;
-    while readers.iter().any(|reader| !reader.is_finished()) {
-        let began = Instant::now();
+    for _ in 0..100 {
+        assert!(readers.iter().all(|reader| !reader.is_finished()));
         send_frame(&mut tcp, &query(9, "h9"));
         assert_eq!(answers(&read_frame(&mut tcp).unwrap()), 1);
         udp.send(&query(10, "h10")).unwrap();
         let mut reply = [0; 512];
         let octets = udp.recv(&mut reply).unwrap();
         assert_eq!(answers(&reply[..octets]), 1);
-        longest = longest.max(began.elapsed());
-        asked += 1;
         thread::sleep(Duration::from_millis(1));
     }
-    // Generous: the machine may be busy with other things.
-    assert!(longest < Duration::from_secs(2), "{longest:?}");
-    assert!(asked > 10, "{asked}");
+    goes_on.store(true, Ordering::Relaxed);
     drop(readers.into_iter().map(|reader| reader.join().unwrap()).collect::<Vec<_>>());
     let counters = server.shard_counters();
     assert_eq!((counters.transfers_axfr, counters.transfers_cut), (4, 0));

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use crate::common::{PATIENCE, REFUSED, Setup, id_of, query, rcode_of, read_frame, send_frame, udp_to};
+use crate::ports::free_port;
 
 /// Sends `count` queries, at most 50 on their way at a time, and expects each reply once.
 fn ask_many(socket: &UdpSocket, count: u16) {
@@ -39,7 +40,7 @@ fn a_thousand_queries_get_a_thousand_replies() {
 
 #[test]
 fn replies_come_from_the_address_that_was_asked() {
-    let server = Setup { listens: vec!["0.0.0.0:0"], ..Setup::default() }.start();
+    let server = Setup { listens: vec!["0.0.0.0:0".parse().unwrap()], ..Setup::default() }.start();
     for address in ["127.0.0.1", "127.0.0.2", "127.1.2.3"] {
         // A connected socket hears nothing from any other address.
         ask_many(&udp_to(SocketAddr::new(address.parse().unwrap(), server.address().port())), 100);
@@ -52,7 +53,10 @@ fn both_families_are_served_side_by_side() {
         eprintln!("skipped: this machine has no IPv6");
         return;
     }
-    let server = Setup { listens: vec!["[::1]:0", "[::]:0", "127.0.0.1:0"], ..Setup::default() }.start();
+    let port = free_port().port();
+    let everywhere = SocketAddr::new("::".parse().unwrap(), port);
+    let listens = vec!["[::1]:0".parse().unwrap(), everywhere, "127.0.0.1:0".parse().unwrap()];
+    let server = Setup { listens, ..Setup::default() }.start();
     for address in &server.addresses {
         let asked = if address.ip().is_unspecified() {
             SocketAddr::new("::1".parse().unwrap(), address.port())
@@ -62,7 +66,6 @@ fn both_families_are_served_side_by_side() {
         ask_many(&udp_to(asked), 100);
     }
     // `[::]` leaves IPv4 alone.
-    let port = server.addresses[1].port();
     let free = UdpSocket::bind(("127.0.0.1", port));
     assert!(free.is_ok(), "{free:?}");
 }

@@ -1,11 +1,13 @@
 //! Traffic towards upstreams: fake servers on loopback.
 
-use std::net::{TcpListener, UdpSocket};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::common::{PATIENCE, SERVFAIL, Setup, answer, id_of, query, rcode_of, read_frame, send_frame};
+use crate::common::{PATIENCE, SERVFAIL, SHORT, Setup, answer, id_of, query, rcode_of, read_frame, send_frame};
+use crate::ports::free_port;
 use ringdns_shard::upstream::Protocol;
+use socket2::{Domain, Socket, Type};
 
 fn fake_udp() -> UdpSocket {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -23,11 +25,11 @@ fn receive(socket: &UdpSocket) -> Vec<u8> {
 fn forwarded_queries_come_back() {
     let upstream = fake_udp();
     let address = upstream.local_addr().unwrap();
-    let echo = thread::spawn(move || {
+    thread::spawn(move || {
         let mut octets = [0; 2048];
-        for _ in 0..500 {
-            let (length, from) = upstream.recv_from(&mut octets).unwrap();
-            upstream.send_to(&answer(&octets[..length], 0), from).unwrap();
+        // On a busy machine some are asked twice. It ends when it has been asked nothing for long.
+        while let Ok((length, from)) = upstream.recv_from(&mut octets) {
+            let _ = upstream.send_to(&answer(&octets[..length], 0), from);
         }
     });
     let server = Setup { upstream: Some((Protocol::Udp, address)), ..Setup::default() }.start();
@@ -46,9 +48,9 @@ fn forwarded_queries_come_back() {
         ids.sort_unstable();
         assert_eq!(ids, (0..50).collect::<Vec<_>>());
     }
-    echo.join().unwrap();
     let counters = server.counters();
-    assert_eq!((counters.upstream_sent, counters.upstream_received, counters.udp_sent), (500, 500, 500));
+    assert!(counters.upstream_sent >= 500 && counters.upstream_received >= 500, "{counters:?}");
+    assert_eq!(counters.udp_sent, 500);
 }
 
 #[test]
@@ -69,8 +71,9 @@ fn a_silent_upstream_is_noticed_in_time() {
 
 #[test]
 fn a_truncated_reply_is_asked_for_again_over_tcp() {
-    let upstream = fake_udp();
-    let address = upstream.local_addr().unwrap();
+    let address = free_port();
+    let upstream = UdpSocket::bind(address).unwrap();
+    upstream.set_read_timeout(Some(PATIENCE)).unwrap();
     let listener = TcpListener::bind(address).unwrap();
     let server = Setup { upstream: Some((Protocol::Udp, address)), ..Setup::default() }.start();
     let socket = server.udp();
@@ -89,13 +92,18 @@ fn a_truncated_reply_is_asked_for_again_over_tcp() {
     let reply = receive(&socket);
     assert_eq!((id_of(&reply), rcode_of(&reply)), (8, 0));
     assert_eq!(server.counters().upstream_tcp_opened, 1);
-    assert_eq!(read_frame(&mut stream), None, "the connection is closed after its reply");
+    let answered = Instant::now();
+    assert_eq!(read_frame(&mut stream), None, "the connection is closed when nobody needs it any more");
+    assert!(answered.elapsed() > Duration::from_secs(5), "but not at once");
+    assert_eq!(server.counters().upstream_tcp_idle_closed, 1);
 }
 
 #[test]
 fn connections_that_fail_are_told_to_the_shard() {
-    // The port is free again, so that connections to it are refused.
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Held by a socket that does not listen: connections are refused, and nobody else can take it.
+    let closed = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    closed.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let address = closed.local_addr().unwrap().as_socket().unwrap();
     let server = Setup { upstream: Some((Protocol::Tcp, address)), ..Setup::default() }.start();
     let socket = server.udp();
     socket.send(&query(9, "refused")).unwrap();
@@ -106,14 +114,16 @@ fn connections_that_fail_are_told_to_the_shard() {
 #[test]
 fn a_connection_without_a_reply_is_ended() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let timeout = Duration::from_millis(400);
     let address = listener.local_addr().unwrap();
-    let server = Setup { upstream: Some((Protocol::Tcp, address)), timeout, ..Setup::default() }.start();
+    let server = Setup { upstream: Some((Protocol::Tcp, address)), timeout: SHORT, ..Setup::default() }.start();
     let mut client = server.tcp();
     send_frame(&mut client, &query(1, "stuck"));
     let (mut stream, _) = listener.accept().unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    read_frame(&mut stream).unwrap();
     assert_eq!(rcode_of(&read_frame(&mut client).unwrap()), SERVFAIL);
-    assert_eq!(read_frame(&mut stream), None, "our side has closed it");
+    let mut asked = 0;
+    while read_frame(&mut stream).is_some() {
+        asked += 1;
+    }
+    assert!(asked > 0, "our side has closed it after the last question");
 }

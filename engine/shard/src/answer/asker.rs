@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use super::{Client, Transport};
 use crate::cache::Reply;
+use crate::guard::cookie::{COOKIE_OCTETS, Cookie};
+use crate::guard::rate::Address;
 use crate::images::Images;
 use crate::limits::{MESSAGE_OCTETS_MAX, UDP_PLAIN_OCTETS_MAX};
 use crate::wire::edns::{Edns, EdnsOption, ExtendedError, ReplyOpt};
@@ -18,6 +20,10 @@ pub(super) struct Asker {
     /// Octets that it takes.
     pub(super) limit: u16,
     pub(super) edns: Option<AskerEdns>,
+    /// What the cookie option of the reply holds (RFC 7873), where it has one.
+    pub(super) cookie: Option<[u8; COOKIE_OCTETS]>,
+    /// It has shown that the address is its own: over TCP, by a signature, or by a cookie.
+    pub(super) address: Address,
 }
 
 /// What an asker's OPT record means for the reply's.
@@ -41,18 +47,31 @@ impl Asker {
             flags: query.header.flags & (flags::OPCODE | flags::RD | flags::CD),
             limit: limit as u16,
             edns: edns.map(|edns| AskerEdns::new(edns, client.via)),
+            cookie: None,
+            address: if client.via == Transport::Tcp { Address::Proven } else { Address::Claimed },
         }
     }
 
-    /// The form of a reply for a name that goes to upstreams: recursion is available.
+    /// What its cookie says; false where it is malformed.
+    #[inline]
+    pub(super) fn take_cookie(&mut self, cookie: Cookie) -> bool {
+        self.cookie = cookie.reply();
+        if cookie.is_proof() {
+            self.address = Address::Proven;
+        }
+        cookie != Cookie::Malformed
+    }
+
+    /// The form of a reply that is made of an answer.
     #[inline]
     pub(super) fn reply<'a>(&self, images: &'a Images, question: &'a [u8], error: Option<ExtendedError>) -> Reply<'a> {
         Reply {
             id: self.id,
-            flags: self.flags | flags::RA,
+            flags: self.flags,
             question,
             opt: self.opt(images, error),
             limit: self.limit.into(),
+            stale: false,
         }
     }
 
@@ -63,6 +82,7 @@ impl Asker {
             extended_rcode: 0,
             dnssec_ok: edns.dnssec_ok,
             nsid: (edns.nsid && !images.identity.is_empty()).then_some(&*images.identity),
+            cookie: self.cookie,
             keepalive: edns.keepalive.then(|| tenths(images.bounds.tcp_idle)),
             error,
         })
@@ -78,7 +98,7 @@ impl AskerEdns {
                 EdnsOption::Nsid(_) => asker.nsid = true,
                 // Over UDP it means nothing (RFC 7828 §3.2.1).
                 EdnsOption::Keepalive(_) => asker.keepalive = via == Transport::Tcp,
-                EdnsOption::ExtendedError(..) | EdnsOption::Unknown { .. } => {}
+                EdnsOption::Cookie(_) | EdnsOption::ExtendedError(..) | EdnsOption::Unknown { .. } => {}
             }
         }
         asker

@@ -23,9 +23,9 @@ use crate::zone::lookup::{Found, Outcome as ZoneSays, lookup};
 use crate::zone::proof::Proof;
 
 /// The data of the HINFO record that answers ANY (RFC 8482 §4.2): `RFC8482` and an empty text.
-const ANY_HINFO: &[u8] = b"\x07RFC8482\x00";
+pub(super) const ANY_HINFO: &[u8] = b"\x07RFC8482\x00";
 /// Its TTL in seconds.
-const ANY_TTL: u32 = 3600;
+pub(super) const ANY_TTL: u32 = 3600;
 
 /// How an answer ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

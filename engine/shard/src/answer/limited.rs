@@ -4,25 +4,40 @@
 //! Not limited is who has shown that the address is the asker's own: over TCP, or with a signature. Nor are answers of
 //! upstreams: those are for the clients that a listener allows.
 
-use rand_chacha::ChaCha12Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
-
-use super::{Asker, Client, Outcome, Shard, Transport};
+use super::{Asker, Client, Outcome, Refusal, Shard, Transport};
+use crate::guard::rate::{self, Address};
 use crate::guard::rrl::{Class, Verdict};
 use crate::time::Time;
+use crate::wire::edns::ExtendedError;
 use crate::wire::message::{HEADER_OCTETS, Query, flags};
 use crate::zone::lookup::{Outcome as Of, lookup};
 
-/// The limiter's share of a shard's seed: a stream of numbers of its own, so that it tells nothing of the others.
-pub(super) fn seed(seed: [u8; 32]) -> [u8; 16] {
-    let mut random = ChaCha12Rng::from_seed(seed);
-    random.set_stream(1);
-    let mut seed = [0; 16];
-    random.fill_bytes(&mut seed);
-    seed
-}
-
 impl Shard {
+    /// What comes of a request whose network asks too often; `None`: it is answered.
+    #[inline]
+    pub(super) fn limit_rate(
+        &mut self,
+        now: Time,
+        client: &Client,
+        query: &Query<'_>,
+        asker: Asker,
+        reply: &mut [u8],
+    ) -> Option<Result<Outcome, Refusal>> {
+        match self.rate.as_mut()?.verdict(now, client.peer.ip(), asker.address, &mut self.counters) {
+            rate::Verdict::Within => None,
+            rate::Verdict::Drop => Some(Ok(Outcome::Silence)),
+            rate::Verdict::Truncate => Some(Ok(self.truncate(&asker, query, reply))),
+            rate::Verdict::Refuse => Some(Err(Refusal::counted(ExtendedError::Prohibited))),
+        }
+    }
+
+    /// The same for a request that does not parse: whether it may be answered.
+    pub(super) fn is_within_rate(&mut self, now: Time, client: &Client) -> bool {
+        let address = if client.via == Transport::Tcp { Address::Proven } else { Address::Claimed };
+        let counters = &mut self.counters;
+        self.rate.as_mut().is_none_or(|rate| rate.is_within(now, client.peer.ip(), address, counters))
+    }
+
     /// What comes of a question for a zone that is limited; `None`: it is answered.
     pub(super) fn limit_answer(
         &mut self,
@@ -72,19 +87,22 @@ impl Shard {
         asker: Asker,
         reply: &mut [u8],
     ) -> Option<Outcome> {
-        if client.via != Transport::Udp || self.signature.is_some() {
+        if client.via != Transport::Udp || asker.address == Address::Proven {
             return None;
         }
         match self.limiter.as_mut()?.verdict(now, client.peer.ip(), class, name_hash, &mut self.counters) {
             Verdict::Send => None,
             Verdict::Drop => Some(Outcome::Silence),
-            Verdict::Slip => {
-                reply[2..HEADER_OCTETS].fill(0);
-                let octets = self.cut_short(&asker, query.question, reply);
-                reply[2..4].copy_from_slice(&(asker.flags | flags::QR | flags::TC).to_be_bytes());
-                self.counters.reply(0, false);
-                Some(Outcome::Reply(octets))
-            }
+            Verdict::Slip => Some(self.truncate(&asker, query, reply)),
         }
+    }
+
+    /// A reply without records that sends the asker to TCP.
+    fn truncate(&mut self, asker: &Asker, query: &Query<'_>, reply: &mut [u8]) -> Outcome {
+        reply[2..HEADER_OCTETS].fill(0);
+        let octets = self.cut_short(asker, query.question, reply);
+        reply[2..4].copy_from_slice(&(asker.flags | flags::QR | flags::TC).to_be_bytes());
+        self.counters.reply(0, false);
+        Outcome::Reply(octets)
     }
 }

@@ -30,23 +30,28 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use rand_chacha::ChaCha12Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
 use smallvec::SmallVec;
 
-use crate::cache::{Answer, Cache};
+use crate::cache::{Cache, Figures, Flush};
+use crate::guard::rate::{self, Address};
 use crate::guard::rrl::Limiter;
 use crate::images::Images;
 use crate::limits::{IDENTITY_OCTETS_MAX, MESSAGE_OCTETS_MAX, RESOLVES_MAX};
-use crate::resolve::{self, Failure, Order, Resolver};
+use crate::guard::budget::Zones;
+use crate::resolve::{self, Order, Resolver};
 use crate::telemetry::Counters;
 use crate::time::Time;
-use crate::upstream::Target;
-use crate::wire::edns::{self, ExtendedError};
-use crate::wire::message::{HEADER_OCTETS, Header, Query, Rcode, flags, opcode};
+use crate::upstream::{Kind, ServerState, Servers, Target};
+use crate::wire::edns::{self, Edns, ExtendedError};
+use crate::wire::message::{HEADER_OCTETS, Header, Malformed, Query, Rcode, flags, opcode};
 use crate::wire::name::KeyedName;
 use crate::wire::rdata::{CLASS_IN, rtype};
 use crate::wire::writer::{Compressor, Writer};
 use asker::Asker;
 use authoritative::Chain;
+use forward::{Late, Pace};
 use signed::Signature;
 pub use transfer::TransferMessage;
 use transfer::Transfers;
@@ -141,6 +146,8 @@ struct Waiter {
     asker: Asker,
     /// The question as the client spelt it.
     question: SmallVec<[u8; 48]>,
+    /// Whom the question goes to.
+    kind: Kind,
     /// Where the answer must be signed.
     signature: Option<Box<Signature>>,
 }
@@ -148,7 +155,7 @@ struct Waiter {
 /// What waits to be handed to the rim.
 #[derive(Debug)]
 enum Queued {
-    Reply { waiter: Waiter, result: Result<Answer, Failure> },
+    Reply { waiter: Waiter, late: Late },
     Order(Order),
     Notified { zone: u32, serial: Option<u32>, peer: IpAddr },
 }
@@ -170,6 +177,12 @@ pub struct Shard {
     /// See [`Key::era`].
     era: u16,
     resolver: Resolver<Waiter>,
+    servers: Servers,
+    zones: Zones,
+    /// How often answers are fetched before they run out.
+    pace: Pace,
+    /// When the cache is tidied next.
+    tidy_at: Option<Time>,
     queue: VecDeque<Queued>,
     counters: Counters,
     /// The time of the day, for TSIG.
@@ -179,6 +192,8 @@ pub struct Shard {
     transfers: Transfers,
     /// Limits what goes out over UDP, where that is configured.
     limiter: Option<Limiter>,
+    /// Limits how often clients may ask, where that is configured.
+    rate: Option<rate::Limiter>,
     limiter_seed: [u8; 16],
 }
 
@@ -186,7 +201,10 @@ pub struct Shard {
 struct Refusal {
     rcode: Rcode,
     error: Option<ExtendedError>,
-    counter: fn(&mut Counters) -> &mut u64,
+    /// RA: a bound is reached, but recursion is available all the same.
+    recursion: u16,
+    /// `None`: it is counted already.
+    counter: Option<fn(&mut Counters) -> &mut u64>,
 }
 
 impl Shard {
@@ -194,21 +212,26 @@ impl Shard {
     /// of upstream queries come from it.
     pub fn new(images: Arc<Images>, seed: [u8; 32]) -> Shard {
         check(&images);
-        let limiter_seed = limited::seed(seed);
+        let limiter_seed = *share(seed, 1).first_chunk().expect("32 octets hold 16");
         Shard {
             name: KeyedName::default(),
             other: KeyedName::default(),
             chain: Chain::default(),
             compressor: Compressor::default(),
-            cache: Cache::new(images.cache),
+            cache: Cache::new(images.cache, images.hash_key),
             era: 0,
             resolver: Resolver::new(images.hash_key, images.bounds, seed),
+            servers: Servers::new(share(seed, 2), &images.pools),
+            zones: Zones::new(images.bounds.zone_rate, limiter_seed),
+            pace: Pace::default(),
+            tidy_at: None,
             queue: VecDeque::new(),
             counters: Counters::default(),
             unix_seconds: 0,
             signature: None,
             transfers: Transfers::default(),
             limiter: images.rrl.as_ref().and_then(|rrl| Limiter::new(rrl, limiter_seed)),
+            rate: images.rate.as_ref().and_then(|rate| rate::Limiter::new(rate, limiter_seed)),
             limiter_seed,
             images,
         }
@@ -234,11 +257,14 @@ impl Shard {
         }
         if !matches!(header.opcode(), opcode::QUERY | opcode::NOTIFY) {
             self.counters.notimp += 1;
-            return self.bare(header, Rcode::NotImp, reply);
+            return self.not_understood(now, client, header, Rcode::NotImp, reply);
         }
         let Ok(query) = Query::parse(header, request, &self.images.hash_key, &mut self.name) else {
+            if let Some(outcome) = self.answer_cookie(now, client, header, request, reply) {
+                return outcome;
+            }
             self.counters.formerr += 1;
-            return self.bare(header, Rcode::FormErr, reply);
+            return self.not_understood(now, client, header, Rcode::FormErr, reply);
         };
         let mut asker = Asker::new(client, &query);
         if query.is_signed
@@ -246,9 +272,10 @@ impl Shard {
         {
             return outcome;
         }
-        let answered = match header.opcode() {
-            opcode::QUERY => self.answer(now, client, request, &query, asker, reply),
-            _ => self.on_notify(client, request, &query, reply),
+        let answered = match self.check_sender(now, client, &query, &mut asker, reply) {
+            Some(settled) => settled,
+            None if header.opcode() == opcode::QUERY => self.answer(now, client, request, &query, asker, reply),
+            None => self.on_notify(client, request, &query, reply),
         };
         let outcome = match answered {
             Ok(outcome) => outcome,
@@ -258,6 +285,29 @@ impl Shard {
             return self.sign_outcome(&query, &asker, outcome, reply);
         }
         outcome
+    }
+
+    /// Whether the asker's address is its own, and whether it may ask so often; `None`: go on.
+    #[inline]
+    fn check_sender(
+        &mut self,
+        now: Time,
+        client: &Client,
+        query: &Query<'_>,
+        asker: &mut Asker,
+        reply: &mut [u8],
+    ) -> Option<Result<Outcome, Refusal>> {
+        if let Some(option) = query.edns.as_ref().and_then(Edns::cookie) {
+            let Shard { images, counters, unix_seconds, .. } = self;
+            let cookie = images.cookies.check(Some(option), client.peer.ip(), *unix_seconds, counters);
+            if !asker.take_cookie(cookie) {
+                return Some(Err(Refusal::formerr()));
+            }
+        }
+        if self.signature.is_some() {
+            asker.address = Address::Proven;
+        }
+        if self.rate.is_none() { None } else { self.limit_rate(now, client, query, *asker, reply) }
     }
 
     /// The steps of a well-formed query, in their order.
@@ -272,7 +322,7 @@ impl Shard {
         reply: &mut [u8],
     ) -> Result<Outcome, Refusal> {
         if query.edns.is_some_and(|edns| edns.version > edns::VERSION) {
-            return Err(Refusal { rcode: Rcode::BadVers, error: None, counter: |c| &mut c.badvers });
+            return Err(Refusal { rcode: Rcode::BadVers, error: None, recursion: 0, counter: Some(|c| &mut c.badvers) });
         }
         if query.qclass == CLASS_IN && matches!(query.qtype, rtype::IXFR | rtype::AXFR) {
             // Each zone has a list of its own, whoever may ask at this listener.
@@ -308,18 +358,13 @@ impl Shard {
         }
     }
 
-    /// The next moment at which [`Shard::on_deadline`] has something to do.
-    pub fn deadline(&self) -> Option<Time> {
-        self.resolver.deadline()
-    }
-
     /// The next thing for the rim to do. `buffer` must hold [`MESSAGE_OCTETS_MAX`] octets.
     pub fn poll_action(&mut self, buffer: &mut [u8]) -> Option<Action> {
         assert!(buffer.len() >= MESSAGE_OCTETS_MAX);
         loop {
             match self.queue.pop_front()? {
-                Queued::Reply { mut waiter, result } => {
-                    let mut octets = self.write_reply(&waiter, &result, buffer);
+                Queued::Reply { mut waiter, late } => {
+                    let mut octets = self.write_late(&waiter, &late, buffer);
                     if let Some(signature) = &mut waiter.signature {
                         octets = self.sign(signature, &waiter.asker, &waiter.question, buffer, octets);
                     }
@@ -329,7 +374,7 @@ impl Shard {
                 Queued::Order(Order::EndTcp(exchange)) => return Some(Action::EndTcp { exchange }),
                 Queued::Order(Order::Ask(asking)) => {
                     // Between order and poll the question may have ended: then there is nothing to send.
-                    if let Some((route, server, octets)) = self.resolver.write_query(asking, buffer) {
+                    if let Some((route, server, octets)) = self.resolver.write_query(&self.servers, asking, buffer) {
                         return Some(match route {
                             resolve::Route::Udp(socket) => Action::AskUdp { socket, server, octets },
                             resolve::Route::Tcp(exchange) => Action::AskTcp { exchange, server, octets },
@@ -344,17 +389,23 @@ impl Shard {
     /// records that they began with: who frees images must see to it that such a reference is never the last. Questions in flight end
     /// with the servers they began with. What is cached stays unless names go elsewhere now; then nobody joins those
     /// questions any more, and their answers are not found later.
-    pub fn on_images(&mut self, images: Arc<Images>) -> Arc<Images> {
+    pub fn on_images(&mut self, now: Time, images: Arc<Images>) -> Arc<Images> {
         check(&images);
         assert!(images.hash_key == self.images.hash_key, "names are hashed under one key in a process");
-        let same = images.routes.forward_alike(&self.images.routes)
-            && images.pools == self.images.pools
-            && images.cache == self.images.cache;
-        if !same {
-            self.cache = Cache::new(images.cache);
+        if !images.forwards_like(&self.images) {
+            self.cache = Cache::new(images.cache, images.hash_key);
             self.era = self.era.wrapping_add(1);
+        } else if images.cache != self.images.cache {
+            self.cache.set_settings(images.cache);
+        }
+        if images.pools != self.images.pools {
+            self.servers.set_pools(now, &images.pools);
         }
         self.resolver.set_bounds(images.bounds);
+        self.zones.set_rate(images.bounds.zone_rate);
+        if images.rate != self.images.rate {
+            self.rate = images.rate.as_ref().and_then(|rate| rate::Limiter::new(rate, self.limiter_seed));
+        }
         if images.rrl != self.images.rrl {
             self.limiter = images.rrl.as_ref().and_then(|rrl| Limiter::new(rrl, self.limiter_seed));
         }
@@ -381,9 +432,65 @@ impl Shard {
         self.resolver.waiters()
     }
 
-    /// Answers in the cache, and the octets that they take.
-    pub fn cached(&self) -> (usize, usize) {
-        (self.cache.entries(), self.cache.octets())
+    /// Whether nothing is in flight, expected or waited for.
+    pub fn is_idle(&self) -> bool {
+        self.resolver.is_idle() && self.queue.is_empty()
+    }
+
+    /// Figures of the cache.
+    pub fn cache_figures(&self) -> Figures {
+        self.cache.figures()
+    }
+
+    /// What is known of the upstream servers.
+    pub fn server_states(&self) -> Vec<ServerState> {
+        self.servers.states().collect()
+    }
+
+    /// Flushes a part of the cache, from `cursor` on, which is 0 at first. Returns how many answers went, and the cursor
+    /// for the next call, if there is more to look at: a call takes no longer than a batch of queries.
+    pub fn flush_step(&mut self, what: &Flush, cursor: u64) -> (usize, Option<u64>) {
+        self.cache.flush_step(what, cursor, &mut self.counters)
+    }
+
+    /// Appends a part of the cache to `out`, for [`Shard::cache_in`] of another process: at most `octets_max` octets, from
+    /// `cursor` on, which is 0 at first. Returns the cursor for the next call, if there is more.
+    pub fn cache_out(&mut self, now: Time, cursor: u64, octets_max: usize, out: &mut Vec<u8>) -> Option<u64> {
+        self.cache.out(now, self.unix_seconds, self.era, cursor, octets_max, out)
+    }
+
+    /// Takes a part of a cache that [`Shard::cache_out`] gave, here or in a former process. Returns how many answers are
+    /// kept of it; what has run out meanwhile is not. Nothing is kept of a part that is malformed.
+    pub fn cache_in(&mut self, now: Time, part: &[u8]) -> Result<usize, Malformed> {
+        let kept = self.cache.take_in(now, self.unix_seconds, self.era, part, &mut self.counters)?;
+        self.tidy_at = self.tidy_at.or_else(|| self.cache.janitor(now, &mut self.counters));
+        Ok(kept)
+    }
+
+    /// A request that is no query, or none that can be read.
+    #[cold]
+    fn not_understood(&mut self, now: Time, client: &Client, header: Header, rcode: Rcode, reply: &mut [u8]) -> Outcome {
+        if self.is_within_rate(now, client) { self.bare(header, rcode, reply) } else { Outcome::Silence }
+    }
+
+    /// The reply to a request for nothing but a cookie (RFC 7873 §5.4), if this is one.
+    #[cold]
+    fn answer_cookie(
+        &mut self,
+        now: Time,
+        client: &Client,
+        header: Header,
+        request: &[u8],
+        reply: &mut [u8],
+    ) -> Option<Outcome> {
+        let Shard { images, counters, unix_seconds, .. } = self;
+        let peer = client.peer.ip();
+        let (octets, rcode) = images.cookies.answer_alone(header, request, peer, *unix_seconds, reply, counters)?;
+        if !self.is_within_rate(now, client) {
+            return Some(Outcome::Silence);
+        }
+        self.counters.reply(rcode as u16, false);
+        Some(Outcome::Reply(octets))
     }
 
     /// A header alone: the request was not understood, so nothing of it is repeated but id, opcode and RD.
@@ -423,7 +530,9 @@ impl Shard {
         refusal: Refusal,
         reply: &mut [u8],
     ) -> Outcome {
-        *(refusal.counter)(&mut self.counters) += 1;
+        if let Some(counter) = refusal.counter {
+            *counter(&mut self.counters) += 1;
+        }
         if self.limiter.is_some()
             && let Some(outcome) = self.limit_refusal(now, client, query, asker, reply)
         {
@@ -433,10 +542,17 @@ impl Shard {
         let opt = asker.opt(images, refusal.error);
         let writer = Writer::new(reply, asker.limit.into(), query.question, opt, compressor, images.hash_key);
         counters.reply(refusal.rcode as u16, false);
-        // Where a bound is reached, recursion is available all the same.
-        let available = if refusal.error == Some(ExtendedError::Other) { flags::RA } else { 0 };
-        Outcome::Reply(writer.finish(asker.id, asker.flags | flags::QR | available, refusal.rcode))
+        Outcome::Reply(writer.finish(asker.id, asker.flags | flags::QR | refusal.recursion, refusal.rcode))
     }
+}
+
+/// A part's share of a shard's seed: a stream of numbers of its own, so that it tells nothing of the others.
+fn share(seed: [u8; 32], part: u64) -> [u8; 32] {
+    let mut random = ChaCha12Rng::from_seed(seed);
+    random.set_stream(part);
+    let mut share = [0; 32];
+    random.fill_bytes(&mut share);
+    share
 }
 
 /// What the control plane promises of images.
@@ -448,21 +564,47 @@ fn check(images: &Images) {
 
 impl Refusal {
     fn formerr() -> Refusal {
-        Refusal { rcode: Rcode::FormErr, error: None, counter: |c| &mut c.formerr }
+        Refusal { rcode: Rcode::FormErr, error: None, recursion: 0, counter: Some(|c| &mut c.formerr) }
     }
 
     /// The name is no zone of ours, as a transfer or NOTIFY would have it.
     fn not_auth() -> Refusal {
-        Refusal { rcode: Rcode::NotAuth, error: None, counter: |c| &mut c.notauth }
+        Refusal { rcode: Rcode::NotAuth, error: None, recursion: 0, counter: Some(|c| &mut c.notauth) }
     }
 
     fn prohibited(counter: fn(&mut Counters) -> &mut u64) -> Refusal {
-        Refusal { rcode: Rcode::Refused, error: Some(ExtendedError::Prohibited), counter }
+        Refusal { rcode: Rcode::Refused, error: Some(ExtendedError::Prohibited), recursion: 0, counter: Some(counter) }
+    }
+
+    /// REFUSED; whoever found the reason has counted it.
+    fn counted(error: ExtendedError) -> Refusal {
+        Refusal { rcode: Rcode::Refused, error: Some(error), recursion: 0, counter: None }
+    }
+
+    /// The question is not taken to upstreams of this kind.
+    fn limited(refused: resolve::Refused, kind: Kind) -> Refusal {
+        let refusal = |counter| Refusal {
+            rcode: Rcode::Refused,
+            error: Some(ExtendedError::Other),
+            recursion: kind.recursion(),
+            counter,
+        };
+        match refused {
+            resolve::Refused::Resolves => refusal(Some(|c| &mut c.refused_resolves)),
+            resolve::Refused::Waiters => refusal(Some(|c| &mut c.refused_waiters)),
+            resolve::Refused::Zone => refusal(Some(|c| &mut c.refused_zone)),
+            resolve::Refused::Background => unreachable!("somebody waits"),
+            resolve::Refused::NoServers => Refusal {
+                rcode: Rcode::ServFail,
+                error: Some(ExtendedError::NoReachableAuthority),
+                ..refusal(Some(|c| &mut c.servfail_no_servers))
+            },
+        }
     }
 
     /// The zone is not loaded, or has expired: others may have it, and the asker shall go on to them.
     fn not_ready() -> Refusal {
         let error = Some(ExtendedError::NotReady);
-        Refusal { rcode: Rcode::ServFail, error, counter: |c| &mut c.servfail_zone }
+        Refusal { rcode: Rcode::ServFail, error, recursion: 0, counter: Some(|c| &mut c.servfail_zone) }
     }
 }

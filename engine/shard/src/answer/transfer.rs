@@ -64,7 +64,7 @@ impl Shard {
     ) -> Result<Outcome, Refusal> {
         // Undefined over UDP (RFC 5936 §4.2); NSD and Knot DNS answer the same.
         if query.qtype == rtype::AXFR && client.via == Transport::Udp {
-            return Err(Refusal { rcode: Rcode::NotImp, error: None, counter: |c| &mut c.notimp });
+            return Err(Refusal { rcode: Rcode::NotImp, error: None, recursion: 0, counter: Some(|c| &mut c.notimp) });
         }
         let zone = self.images.zone_at(&self.name).ok_or_else(Refusal::not_auth)?;
         let zone = &self.images.zones[zone as usize];
@@ -143,7 +143,7 @@ impl Shard {
         if self.transfers.open() >= TRANSFERS_MAX {
             // Not REFUSED: it is worth another try.
             let counter: fn(&mut Counters) -> &mut u64 = |c| &mut c.transfers_over_limit;
-            return Err(Refusal { rcode: Rcode::ServFail, error: Some(ExtendedError::Other), counter });
+            return Err(Refusal { rcode: Rcode::ServFail, error: Some(ExtendedError::Other), recursion: 0, counter: Some(counter) });
         }
         *match query.qtype {
             rtype::AXFR => &mut self.counters.transfers_axfr,

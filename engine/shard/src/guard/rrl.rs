@@ -12,26 +12,15 @@
 //! Knot DNS counts prefixes alone and so limits busy resolvers. ANY has no class of its own: its answer is one small
 //! record. DNSKEY has none either: the apex is a name like others.
 //!
-//! **The bound** is a token bucket of one second's worth: in any span of `t` seconds at most `rate · (t + 1)` responses
-//! go to a key. It is kept as one number, the moment when the bucket is full again (the generic cell rate algorithm,
-//! ITU-T I.371): nothing has to be counted down, and a key's load is how far that moment lies ahead.
-//!
-//! **The table** has a fixed number of lines of eight slots of eight octets. A key has two lines, chosen by a keyed
-//! hash that nobody outside can aim with, and lies in one of their sixteen slots (with two choices the fullest line is
-//! hardly fuller than the mean: Azar, Broder, Karlin and Upfal, *Balanced allocations*, 1994). A key that is in neither
-//! takes the slot with the least load. It does not take over that load, as it would in Space-Saving (Metwally, Agrawal
-//! and El Abbadi, 2005) and in Knot's table: there a flood of invented prefixes fills everybody's counters. Here it
-//! costs nobody anything: a new key begins with a full bucket, and a key under attack stays, since its load is the
-//! highest of its lines. What a flood can do is to make keys of little load forgotten: with `F` keys a second invented,
-//! a key asked for less than `F / entries` times a second may go unnoticed.
+//! **The bound and the table** are those of [`cells`](super::cells): in any span of `t` seconds at most `rate · (t + 1)`
+//! responses go to a key, and a flood of invented prefixes costs nobody anything.
 
 use std::net::IpAddr;
 
 use super::Acl;
-use crate::limits::RRL_ENTRIES_MAX;
+use super::cells::{Cells, Rate};
 use crate::telemetry::Counters;
 use crate::time::Time;
-use crate::wire::name::HashKey;
 
 /// Settings of the limit, for one core.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,7 +36,7 @@ pub struct Settings {
     pub prefix6: u8,
     /// Clients without a limit.
     pub exempt: Acl,
-    /// Slots, eight octets each; taken up to a power of two, at most [`RRL_ENTRIES_MAX`].
+    /// Slots, eight octets each; taken up to a power of two, at most [`CELLS_MAX`](crate::limits::CELLS_MAX).
     pub entries: usize,
 }
 
@@ -77,31 +66,11 @@ pub enum Verdict {
     Drop,
 }
 
-/// Slots of a line.
-const SLOTS: usize = 8;
-
-/// A cache line of slots: the upper 24 bits are the key's tag, the lower 40 the moment when its bucket is full again,
-/// in eighths of a microsecond (they turn over after 38 hours). A slot of which that moment has passed is free.
-#[derive(Clone, Copy, Debug)]
-#[repr(align(64))]
-struct Line([u64; SLOTS]);
-
-const _: () = assert!(size_of::<Line>() == 64);
-
-const MOMENT_BITS: u32 = 40;
-const MOMENTS: u64 = (1 << MOMENT_BITS) - 1;
-const MOMENTS_A_MICROSECOND: u64 = 8;
-const MOMENTS_A_SECOND: u64 = 1_000_000 * MOMENTS_A_MICROSECOND;
-
 /// The table of one core, and what it is asked with.
 #[derive(Debug)]
 pub struct Limiter {
-    lines: Box<[Line]>,
-    key: HashKey,
-    /// What a response costs: the time in which the bucket gains as much again, in eighths of a microsecond.
-    cost: u64,
-    /// What a full bucket holds: one second's worth of responses.
-    burst: u64,
+    cells: Cells,
+    rate: Rate,
     /// Responses above the rate so far: what chance is drawn from.
     limited: u64,
     slip: u8,
@@ -116,17 +85,10 @@ impl Limiter {
         if settings.rate == 0 {
             return None;
         }
-        let rate = u64::from(settings.rate);
-        // Taken up, so that rounding never lets more through.
-        let cost = MOMENTS_A_SECOND.div_ceil(rate);
-        // Two lines at least: a key has two.
-        let slots = settings.entries.clamp(2 * SLOTS, RRL_ENTRIES_MAX).next_power_of_two();
         let mask = |bits: u8| u128::MAX.checked_shl(128 - u32::from(bits.min(128))).unwrap_or(0);
         Some(Limiter {
-            lines: vec![Line([0; SLOTS]); slots / SLOTS].into(),
-            key: HashKey::from_seed(seed),
-            cost,
-            burst: cost * rate,
+            cells: Cells::new(settings.entries, seed),
+            rate: Rate::new(settings.rate),
             limited: 0,
             slip: settings.slip,
             // IPv4 addresses stand in the last 32 bits of their mapped form.
@@ -149,12 +111,13 @@ impl Limiter {
     ) -> Verdict {
         let hash = self.hash(peer, class, name_hash);
         // The list is looked through only for those who would be limited.
-        if self.admits(now, hash, counters) || self.exempt.contains(peer) {
+        if self.cells.charge(now, hash, self.rate, &mut counters.rrl_forgotten) || self.exempt.contains(peer) {
             return Verdict::Send;
         }
         self.limited = self.limited.wrapping_add(1);
         // A share by chance: where it went by turns, an attacker could see to it that others' turns never come.
-        let chance = self.key.mix(self.key.mix(hash, self.limited), self.limited);
+        let key = self.cells.key();
+        let chance = key.mix(key.mix(hash, self.limited), self.limited);
         if self.slip > 0 && (u128::from(chance) * u128::from(self.slip)) >> 64 == 0 {
             counters.rrl_slipped += 1;
             return Verdict::Slip;
@@ -177,53 +140,13 @@ impl Limiter {
             Class::Error => (5, 0),
         };
         // A step of its own for what an asker does not choose freely, so that no address cancels a class.
-        let hash = self.key.mix(!0, class << 8 | family);
-        let hash = self.key.mix(hash, (prefix >> 64) as u64);
-        let hash = self.key.mix(hash, prefix as u64);
-        self.key.mix(hash, name_hash)
-    }
-
-    /// Charges the bucket of `hash` for a response; `false`, and nothing is charged, when it does not hold as much.
-    #[inline]
-    fn admits(&mut self, now: Time, hash: u64, counters: &mut Counters) -> bool {
-        let now = now.as_micros().wrapping_mul(MOMENTS_A_MICROSECOND) & MOMENTS;
-        let tag = hash >> MOMENT_BITS;
-        let mask = self.lines.len() - 1;
-        let first = hash as usize & mask;
-        // Another one than the first.
-        let second = first ^ (self.key.mix(hash, tag) as usize & mask).max(1);
-        for at in [first, second] {
-            if let Some(slot) = self.lines[at].0.iter().position(|word| word >> MOMENT_BITS == tag) {
-                let load = self.load(self.lines[at].0[slot], now);
-                let admitted = load + self.cost <= self.burst;
-                if admitted {
-                    self.lines[at].0[slot] = tag << MOMENT_BITS | (now + load + self.cost) & MOMENTS;
-                }
-                return admitted;
-            }
-        }
-        let least = |at: usize| {
-            let loads = self.lines[at].0.iter().map(|&word| self.load(word, now));
-            loads.zip(0..SLOTS).min().map_or((0, at, 0), |(load, slot)| (load, at, slot))
-        };
-        let (load, at, slot) = least(first).min(least(second));
-        counters.rrl_forgotten += u64::from(load > 0);
-        self.lines[at].0[slot] = tag << MOMENT_BITS | (now + self.cost) & MOMENTS;
-        true
-    }
-
-    /// How far ahead of `now` the moment of a slot lies. No charge leads further ahead than a full bucket: what seems
-    /// to lie there has passed, or the clock went back; then the bucket counts as full.
-    #[inline]
-    fn load(&self, word: u64, now: u64) -> u64 {
-        let ahead = word.wrapping_sub(now) & MOMENTS;
-        if ahead <= self.burst { ahead } else { 0 }
+        let key = self.cells.key();
+        let hash = key.mix(!0, class << 8 | family);
+        let hash = key.mix(hash, (prefix >> 64) as u64);
+        let hash = key.mix(hash, prefix as u64);
+        key.mix(hash, name_hash)
     }
 }
-
-// A full bucket at any rate is less than a quarter of a turn of the moments.
-const _: () = assert!(u32::MAX as u64 + MOMENTS_A_SECOND < MOMENTS / 4);
-const _: () = assert!(RRL_ENTRIES_MAX.is_power_of_two() && RRL_ENTRIES_MAX >= 2 * SLOTS);
 
 #[cfg(test)]
 mod tests {
@@ -234,6 +157,7 @@ mod tests {
 
     use super::*;
     use crate::guard::Network;
+    use crate::guard::cells::tests::Random;
 
     const SEED: [u8; 16] = *b"a seed for tests";
 
@@ -265,24 +189,10 @@ mod tests {
         }
     }
 
-    /// Random numbers that are the same in every run.
-    struct Random(u64);
-
-    impl Random {
-        fn next(&mut self) -> u64 {
-            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-            mixed ^ mixed >> 31
-        }
-    }
-
     #[test]
     fn without_a_rate_there_is_no_table() {
         assert!(Limiter::new(&settings(0), SEED).is_none());
-        for (entries, slots) in [(0, 16), (17, 32), (65_536, 65_536), (usize::MAX, RRL_ENTRIES_MAX)] {
-            assert_eq!(limiter(&Settings { entries, ..settings(1) }).lines.len() * SLOTS, slots, "{entries}");
-        }
+        assert_eq!(limiter(&Settings { entries: 17, ..settings(1) }).cells.slots(), 32);
     }
 
     #[test]

@@ -1,13 +1,30 @@
 //! Questions in flight towards upstreams: asked, asked again elsewhere, matched with replies, shared by everybody who
 //! waits for them.
 //!
-//! A question is a `Resolve` in a slab. Its attempts are exchanges with one server each, over UDP (a socket and an id)
-//! or TCP (an exchange number); all stay open until one of them brings the answer, so that a late reply of the first
-//! server still counts after the second was asked. What wakes a question: a reply ([`Resolver::on_reply_udp`],
-//! [`Resolver::on_reply_tcp`]), a failed connection ([`Resolver::on_failure_tcp`]), or its timer
-//! ([`Resolver::expire`]). It ends as a [`Finished`]. A question never outlives its deadline.
+//! A question is a `Resolve` in a slab. Its attempts are queries to one server each, over UDP (a socket and an id) or TCP (an
+//! exchange number); all stay open until one of them brings the answer, so that a late reply of the first server still counts
+//! after the second was asked. What wakes a question: a reply ([`Resolver::on_reply_udp`], [`Resolver::on_reply_tcp`]), a
+//! query that failed ([`Resolver::on_failure_udp`], [`Resolver::on_failure_tcp`]), or its timer ([`Resolver::expire`]): the
+//! patience with an attempt, the moment from which those who wait get a stale answer (RFC 8767 §5), or the deadline, which no
+//! question outlives. It ends as a [`Finished`].
+//!
+//! | file | owns |
+//! |---|---|
+//! | `attempts` | whom a question asks, how, and what of it is told to [`Servers`] |
+//! | `query` | how a query looks: case, EDNS, cookie |
+//! | `reply` | which messages are replies |
+//! | `flights` | whose reply a message is |
+//! | `probes` | questions to servers that are down |
+//! | `zones` | questions by zone |
+//! | `timers` | when questions want to be looked at |
 
+mod attempts;
+mod flights;
+mod probes;
+mod query;
+mod reply;
 mod timers;
+mod zones;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -17,33 +34,45 @@ use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use smallvec::SmallVec;
 
+pub use crate::cache::Failure;
 use crate::cache::{Answer, Key};
 use crate::images::{Bounds, CacheSettings};
-use crate::limits::{ATTEMPTS_MAX, ID_TRIES_MAX, WAITERS_MAX};
+use crate::limits::{ATTEMPTS_MAX, WAITERS_MAX};
 use crate::telemetry::Counters;
 use crate::time::Time;
-use crate::upstream::{Candidate, Kind, Protocol};
-use crate::wire::edns::{self, OPT_OCTETS};
-use crate::wire::message::{HEADER_OCTETS, Header, flags};
-use crate::wire::name::{self, HashKey};
-use crate::wire::rdata::CLASS_IN;
-use crate::wire::u16_at;
+use crate::upstream::{Candidate, Choice, Kind, Servers};
+use crate::wire::message::Header;
+use crate::wire::name::HashKey;
+use attempts::{Attempt, Marks, State};
+use flights::{Flights, Over, Whose};
+use probes::Probes;
+use query::{Asked, CLIENT_COOKIE_OCTETS};
 use timers::Timers;
+use zones::ZoneCounts;
+
+/// The part of `resolves` that background questions may take.
+const BACKGROUND_PART: usize = 4;
 
 /// The questions of one core. `W` is what the caller must remember of somebody who waits.
 #[derive(Debug)]
 pub struct Resolver<W> {
-    hash_key: HashKey,
     bounds: Bounds,
     random: ChaCha12Rng,
     slots: Vec<Slot<W>>,
     free: Vec<u32>,
     /// Slot by hash of the question, for those who ask the same.
     questions: HashTable<u32>,
-    /// Open UDP attempts by socket and id.
-    flights: HashTable<Flight>,
+    flights: Flights,
+    probes: Probes,
     timers: Timers,
+    zones: ZoneCounts,
     waiters: usize,
+    /// Questions that nobody has waited for yet.
+    background: usize,
+    /// See [`Resolver::take_back`].
+    back: bool,
+    /// Where messages are rewritten of which not all may be believed.
+    scratch: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -59,48 +88,41 @@ struct Resolve<W> {
     hash: u64,
     name: Box<[u8]>,
     key: Key,
+    zone: u64,
+    suffix_labels: usize,
     candidates: SmallVec<[Candidate; 4]>,
-    /// Bit set: this candidate answered with an error or could not be reached; it is not asked again.
-    failed: u64,
+    /// Candidates that answered with an error or could not be reached; they are not asked again.
+    failed: Marks,
+    /// Candidates that are asked without EDNS.
+    plain: Marks,
+    /// Candidates that were asked once more with the cookie that they wanted.
+    cookie_renewed: Marks,
     /// One of them answered with an error.
     error_came: bool,
-    /// The candidate to be asked next.
-    next: usize,
+    /// What a resolver said that had nothing to say: better than a failure.
+    empty: Option<Answer>,
+    /// The candidate whose turn is next.
+    next: u8,
     attempts: SmallVec<[Attempt; 2]>,
+    /// No id was free: when to try again.
+    again_at: Option<Time>,
+    /// From when on those who wait get a stale answer.
+    stale_at: Option<Time>,
+    /// The caller was told of that.
+    stale_told: bool,
     /// When it ends, whatever happens.
     deadline: Time,
-    /// How long one attempt is waited for before the next.
-    patience: Duration,
+    /// The longest that one attempt is waited for before the next.
+    patience_max: Duration,
+    background: bool,
     waiters: SmallVec<[W; 1]>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Attempt {
-    candidate: u8,
-    open: bool,
-    over: Over,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Over {
-    Udp { socket: u8, id: u16 },
-    Tcp { id: u16 },
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Flight {
-    socket: u8,
-    id: u16,
-    attempt: u8,
-    slot: u32,
 }
 
 /// A query that is to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Asking {
-    slot: u32,
+    whose: Whose,
     generation: u32,
-    attempt: u8,
 }
 
 /// What the caller must do after a call: queries to send and connections to close, in order.
@@ -118,6 +140,8 @@ pub struct Event<'e> {
     pub now: Time,
     /// How answers are to be kept.
     pub settings: &'e CacheSettings,
+    /// What is known of the servers; told what comes of each attempt.
+    pub servers: &'e mut Servers,
     /// Where to count.
     pub counters: &'e mut Counters,
     /// Who hears what is to be done.
@@ -142,35 +166,44 @@ pub struct Finished<W> {
     pub name: Box<[u8]>,
     /// Type and bits.
     pub key: Key,
-    /// Everybody who waits.
+    /// What the server is to us that answered, or the first one where none did.
+    pub kind: Kind,
+    /// Everybody who waits: nobody where all of them were taken, or nobody ever did.
     pub waiters: SmallVec<[W; 1]>,
     /// The answer, or why there is none.
     pub result: Result<Answer, Failure>,
 }
 
-/// Why a question got no answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
-    /// No server could be reached, or none answered in time.
-    Unreachable,
-    /// A server answered, with an error, and nobody else had an answer.
-    Errors,
+/// What time has brought.
+#[derive(Debug)]
+pub enum Woken<W> {
+    /// A question came to its end.
+    Finished(Finished<W>),
+    /// Those who wait for this question have waited long enough for a fresh answer: where there is a stale one, it is
+    /// theirs ([`Resolver::take_waiters`]). Said once a question; the question itself goes on.
+    Stale(Question),
 }
 
-/// A question in flight.
+/// A question in flight: good until the next call that may end one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Question(u32);
 
-/// Why somebody was not taken in to wait.
+/// Why nothing is asked, or somebody was not taken in to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
     /// Too many questions are in flight.
     Resolves,
     /// Too many wait, for this question or on this core.
     Waiters,
+    /// Too many questions are in flight for names of this zone.
+    Zone,
+    /// Too many questions are in flight that nobody waits for.
+    Background,
+    /// There is no server to ask.
+    NoServers,
 }
 
-/// Who waits, and for which question.
+/// A question, and who waits for it.
 #[derive(Debug)]
 pub struct Ask<'a, W> {
     /// [`Key::hash`] of the question.
@@ -179,8 +212,14 @@ pub struct Ask<'a, W> {
     pub name: &'a [u8],
     /// Type and bits.
     pub key: Key,
-    /// Who waits: asked for once there is room.
-    pub waiter: W,
+    /// Who waits: asked for once there is room. `None`: nobody, the answer is for the cache.
+    pub waiter: Option<W>,
+    /// A keyed hash of the zone that it is counted for.
+    pub zone: u64,
+    /// Labels of the suffix of the route that led to the servers: beyond it their word is not taken.
+    pub suffix_labels: usize,
+    /// When those who wait get a stale answer, where there is one.
+    pub stale_at: Option<Time>,
 }
 
 impl<W> Resolver<W> {
@@ -188,15 +227,19 @@ impl<W> Resolver<W> {
     pub fn new(hash_key: HashKey, bounds: Bounds, seed: [u8; 32]) -> Resolver<W> {
         assert!(bounds.udp_ports > 0 && bounds.resolves > 0 && bounds.waiters > 0);
         Resolver {
-            hash_key,
             bounds,
             random: ChaCha12Rng::from_seed(seed),
             slots: Vec::new(),
             free: Vec::new(),
             questions: HashTable::new(),
-            flights: HashTable::new(),
+            flights: Flights::new(hash_key),
+            probes: Probes::default(),
             timers: Timers::new(),
+            zones: ZoneCounts::default(),
             waiters: 0,
+            background: 0,
+            back: false,
+            scratch: Vec::new(),
         }
     }
 
@@ -216,95 +259,177 @@ impl<W> Resolver<W> {
         self.waiters
     }
 
+    /// Whether nothing at all is in flight, expected or waited for.
+    pub fn is_idle(&self) -> bool {
+        self.questions.is_empty()
+            && self.flights.len() == 0
+            && self.probes.is_empty()
+            && self.zones.is_empty()
+            && (self.waiters, self.background, self.free.len()) == (0, 0, self.slots.len())
+            && self.deadline().is_none()
+    }
+
+    /// Whether a server that was down has come back since the last call: failures that are remembered may be none any more.
+    pub fn take_back(&mut self) -> bool {
+        std::mem::take(&mut self.back)
+    }
+
     /// The question in flight for `name` under `key`, `hash` being [`Key::hash`].
     pub fn find(&self, hash: u64, name: &[u8], key: Key) -> Option<Question> {
         let is_it = |&slot: &u32| {
-            let resolve = self.slots[slot as usize].resolve.as_ref();
-            resolve.is_some_and(|resolve| resolve.hash == hash && resolve.key == key && *resolve.name == *name)
+            let resolve = self.resolve(slot);
+            resolve.hash == hash && resolve.key == key && *resolve.name == *name
         };
         self.questions.find(hash, is_it).map(|&slot| Question(slot))
     }
 
     /// Waits for a question that was found just now. `waiter` is asked for who waits once there is room.
     pub fn join(&mut self, question: Question, waiter: impl FnOnce() -> W) -> Result<(), Refused> {
-        let resolve = self.slots[question.0 as usize].resolve.as_mut().expect("it was found just now");
-        if resolve.waiters.len() >= self.bounds.waiters || self.waiters >= WAITERS_MAX {
+        let (waiters, waiters_max) = (self.waiters, self.bounds.waiters);
+        let resolve = self.resolve_mut(question.0);
+        if resolve.waiters.len() >= waiters_max || waiters >= WAITERS_MAX {
             return Err(Refused::Waiters);
         }
         resolve.waiters.push(waiter());
+        let was_background = std::mem::take(&mut resolve.background);
         self.waiters += 1;
+        self.background -= usize::from(was_background);
         Ok(())
     }
 
-    /// Begins a question: the first of `candidates` is asked, which must not be empty.
+    /// Those who wait for this question get a stale answer from `at` on, or from when that was to be already. For a
+    /// question that was begun without one: refreshed ahead, and the answer ran out meanwhile.
+    pub fn stale_from(&mut self, question: Question, at: Time) {
+        let resolve = self.resolve_mut(question.0);
+        if resolve.stale_at.is_none() {
+            resolve.stale_at = Some(Timers::floor(at));
+            self.set_timer(question.0);
+        }
+    }
+
+    /// Whether those who wait for this question have waited long enough for a fresh answer: who comes now gets a stale one
+    /// at once.
+    pub fn is_late(&self, question: Question, now: Time) -> bool {
+        self.resolve(question.0).stale_at.is_some_and(|at| at <= now)
+    }
+
+    /// Everybody who waits for this question, to be answered otherwise. The question goes on, for the cache.
+    pub fn take_waiters(&mut self, question: Question) -> SmallVec<[W; 1]> {
+        let waiters = std::mem::take(&mut self.resolve_mut(question.0).waiters);
+        self.waiters -= waiters.len();
+        waiters
+    }
+
+    /// Hash, name in lower case and key of a question.
+    pub fn details(&self, question: Question) -> (u64, &[u8], Key) {
+        let resolve = self.resolve(question.0);
+        (resolve.hash, &resolve.name, resolve.key)
+    }
+
+    /// Begins a question: the first servers of `choice` are asked. It ends after `timeout` at the latest.
     pub fn begin(
         &mut self,
         event: &mut Event<'_>,
         ask: Ask<'_, impl FnOnce() -> W>,
-        candidates: SmallVec<[Candidate; 4]>,
+        choice: Choice,
         timeout: Duration,
     ) -> Result<(), Refused> {
-        assert!(!candidates.is_empty() && candidates.len() <= u8::MAX.into());
-        if self.questions.len() >= self.bounds.resolves {
-            return Err(Refused::Resolves);
+        let Choice { candidates, at_once, .. } = choice;
+        assert!(candidates.len() <= ATTEMPTS_MAX);
+        if candidates.is_empty() {
+            return Err(Refused::NoServers);
         }
-        if self.waiters >= WAITERS_MAX {
-            return Err(Refused::Waiters);
-        }
-        let mut waiters = SmallVec::new();
-        waiters.push((ask.waiter)());
-        self.waiters += 1;
-        let resolve = Resolve {
-            hash: ask.hash,
-            name: ask.name.into(),
-            key: ask.key,
-            candidates,
-            failed: 0,
-            error_came: false,
-            next: 0,
-            attempts: SmallVec::new(),
-            deadline: Timers::floor(event.now + timeout),
-            patience: timeout / 4,
-            waiters,
-        };
+        self.check_room(&ask)?;
+        let together = usize::from(at_once).clamp(1, candidates.len());
+        let background = ask.waiter.is_none();
+        let waiters: SmallVec<[W; 1]> = ask.waiter.map(|waiter| waiter()).into_iter().collect();
+        self.waiters += waiters.len();
+        self.background += usize::from(background);
+        self.zones.add(ask.zone);
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot { generation: 0, resolve: None });
             (self.slots.len() - 1) as u32
         });
-        self.slots[slot as usize].resolve = Some(resolve);
+        self.slots[slot as usize].resolve = Some(Resolve {
+            hash: ask.hash,
+            name: ask.name.into(),
+            key: ask.key,
+            zone: ask.zone,
+            suffix_labels: ask.suffix_labels,
+            candidates,
+            failed: Marks::default(),
+            plain: Marks::default(),
+            cookie_renewed: Marks::default(),
+            error_came: false,
+            empty: None,
+            next: 0,
+            attempts: SmallVec::new(),
+            again_at: None,
+            stale_at: ask.stale_at.map(Timers::floor),
+            stale_told: false,
+            deadline: Timers::floor(event.now + timeout),
+            patience_max: timeout / 2,
+            background,
+            waiters,
+        });
         let slots = &self.slots;
         self.questions.insert_unique(ask.hash, slot, |&slot| {
             slots[slot as usize].resolve.as_ref().expect("questions in the table are in flight").hash
         });
-        self.ask_next(event, slot).expect("a new question has somebody left to ask");
+        for _ in 0..together {
+            self.ask_next(event, slot).expect("a new question has somebody left to ask");
+        }
+        self.set_timer(slot);
         Ok(())
     }
 
-    /// Writes the query of an order to `out`. Returns where it goes and its length; `None` when the question ended
-    /// before the query could be sent.
-    pub fn write_query(&self, asking: Asking, out: &mut [u8]) -> Option<(Route, SocketAddr, usize)> {
-        let slot = &self.slots[asking.slot as usize];
-        let resolve = slot.resolve.as_ref().filter(|_| slot.generation == asking.generation)?;
-        let attempt = resolve.attempts[usize::from(asking.attempt)];
-        let candidate = resolve.candidates[usize::from(attempt.candidate)];
-        let (route, id) = match attempt.over {
-            Over::Udp { socket, id } => (Route::Udp(socket), id),
-            Over::Tcp { id } => (Route::Tcp(exchange(asking.slot, slot.generation, asking.attempt)), id),
-        };
-        let recursion = if candidate.kind == Kind::Resolver { flags::RD } else { 0 };
-        let checking = if resolve.key.checking_disabled { flags::CD } else { 0 };
-        let words = [id, recursion | checking, 1, 0, 0, 1];
-        for (field, word) in out[..HEADER_OCTETS].as_chunks_mut::<2>().0.iter_mut().zip(words) {
-            *field = word.to_be_bytes();
+    /// Whether there may be one more question.
+    fn check_room(&self, ask: &Ask<'_, impl FnOnce() -> W>) -> Result<(), Refused> {
+        let Bounds { resolves, zone_resolves, .. } = self.bounds;
+        match ask.waiter {
+            None if self.background >= resolves / BACKGROUND_PART => return Err(Refused::Background),
+            Some(_) if self.waiters >= WAITERS_MAX => return Err(Refused::Waiters),
+            _ => {}
         }
-        let name_end = HEADER_OCTETS + resolve.name.len();
-        out[HEADER_OCTETS..name_end].copy_from_slice(&resolve.name);
-        out[name_end..name_end + 2].copy_from_slice(&resolve.key.qtype.to_be_bytes());
-        out[name_end + 2..name_end + 4].copy_from_slice(&CLASS_IN.to_be_bytes());
-        let opt_flags = if resolve.key.dnssec_ok { edns::DNSSEC_OK } else { 0 };
-        let end = name_end + 4 + OPT_OCTETS;
-        out[name_end + 4..end].copy_from_slice(&edns::opt(0, opt_flags));
-        Some((route, candidate.server.address, end))
+        if self.questions.len() >= resolves {
+            return Err(Refused::Resolves);
+        }
+        if self.zones.of(ask.zone) >= zone_resolves { Err(Refused::Zone) } else { Ok(()) }
+    }
+
+    /// Writes the query of an order to `out`, which holds 512 octets. Returns where it goes and its length; `None` when the
+    /// question ended before the query could be sent.
+    pub fn write_query(&self, servers: &Servers, asking: Asking, out: &mut [u8]) -> Option<(Route, SocketAddr, usize)> {
+        let Asking { whose, generation } = asking;
+        let (candidate, asked, over, form) = match whose {
+            Whose::Attempt { slot, attempt } => {
+                let slot = &self.slots[slot as usize];
+                let resolve = slot.resolve.as_ref().filter(|_| slot.generation == generation)?;
+                let Attempt { candidate, state, over, form, .. } = resolve.attempts[usize::from(attempt)];
+                if state == State::Closed {
+                    return None;
+                }
+                let candidate = resolve.candidates[usize::from(candidate)];
+                (candidate, Asked { name: &resolve.name, key: resolve.key, kind: candidate.kind }, over, form)
+            }
+            Whose::Probe(place) => {
+                let probing = self.probes.of(place, generation)?;
+                let Candidate { kind, .. } = probing.probe.candidate;
+                let key = Key { qtype: probing.probe.qtype, dnssec_ok: false, checking_disabled: false, era: 0 };
+                (probing.probe.candidate, Asked { name: &probing.probe.name, key, kind }, probing.over, probing.form)
+            }
+        };
+        let option = servers.habits(candidate.number).cookie_option().unwrap_or_default();
+        let server_cookie = match option.split_first_chunk::<CLIENT_COOKIE_OCTETS>() {
+            Some((client, server)) if Some(*client) == form.client_cookie => server,
+            _ => &[],
+        };
+        let route = match over {
+            Over::Udp { socket, .. } => Route::Udp(socket),
+            Over::Tcp { .. } => Route::Tcp(whose.exchange(generation)),
+        };
+        let octets = query::write(&asked, &form, over.id(), server_cookie, out);
+        Some((route, candidate.server.address, octets))
     }
 
     /// A datagram came from `server` on `socket`.
@@ -320,27 +445,35 @@ impl<W> Resolver<W> {
             return None;
         };
         let expected =
-            self.flight(socket, header.id).filter(|flight| self.server_of(flight.slot, flight.attempt) == Some(server));
-        let Some(flight) = expected else {
-            event.counters.upstream_unexpected += 1;
-            return None;
-        };
-        self.on_message(event, flight.slot, flight.attempt, header, message)
+            self.flights.find(socket, header.id).filter(|&whose| self.candidate(whose).server.address == server);
+        match expected {
+            Some(Whose::Attempt { slot, attempt }) => self.on_message(event, (slot, attempt), header, message),
+            Some(Whose::Probe(place)) => {
+                self.on_probe_message(event, place, header, message);
+                None
+            }
+            None => {
+                event.counters.upstream_unexpected += 1;
+                None
+            }
+        }
     }
 
-    /// The reply of a TCP exchange came.
+    /// The reply of a TCP exchange came. The exchange is over.
     pub fn on_reply_tcp(&mut self, event: &mut Event<'_>, exchange: u64, message: &[u8]) -> Option<Finished<W>> {
-        let Some((slot, attempt)) = self.open_exchange(exchange) else {
+        let Some((whose, id)) = self.open_exchange(exchange) else {
             event.counters.upstream_unexpected += 1;
             return None;
-        };
-        let id = match self.attempt(slot, attempt).over {
-            Over::Tcp { id } | Over::Udp { id, .. } => id,
         };
         match Header::parse(message) {
             Some(header) if header.id == id => {
-                let taken = self.on_message(event, slot, attempt, header, message);
-                // The connection brought what it had to bring; where that was of no use, the next server is asked.
+                let taken = match whose {
+                    Whose::Attempt { slot, attempt } => self.on_message(event, (slot, attempt), header, message),
+                    Whose::Probe(place) => {
+                        self.on_probe_message(event, place, header, message);
+                        None
+                    }
+                };
                 if taken.is_some() || self.open_exchange(exchange).is_none() {
                     return taken;
                 }
@@ -348,297 +481,102 @@ impl<W> Resolver<W> {
             Some(_) => event.counters.upstream_unexpected += 1,
             None => event.counters.upstream_malformed += 1,
         }
-        self.give_up_server(event, slot, attempt)
+        // What came was of no use, and nothing else will.
+        self.on_failure(event, whose)
     }
 
     /// A query could not be sent from `socket`.
     pub fn on_failure_udp(&mut self, event: &mut Event<'_>, socket: u8, id: u16) -> Option<Finished<W>> {
-        let Flight { slot, attempt, .. } = self.flight(socket, id)?;
+        let whose = self.flights.find(socket, id)?;
         event.counters.upstream_failures += 1;
-        self.give_up_server(event, slot, attempt)
+        self.on_failure(event, whose)
     }
 
     /// A TCP exchange failed.
     pub fn on_failure_tcp(&mut self, event: &mut Event<'_>, exchange: u64) -> Option<Finished<W>> {
-        let (slot, attempt) = self.open_exchange(exchange)?;
+        let (whose, _) = self.open_exchange(exchange)?;
         event.counters.upstream_failures += 1;
-        self.give_up_server(event, slot, attempt)
+        self.on_failure(event, whose)
     }
 
-    /// The next moment at which [`Resolver::expire`] may have something to do.
-    pub fn deadline(&self) -> Option<Time> {
-        self.timers.next()
-    }
-
-    /// Looks at one question whose time has come: asks on, or ends it. Call it until it returns `None`.
-    pub fn expire(&mut self, event: &mut Event<'_>) -> Option<Finished<W>> {
-        while let Some(slot) = self.timers.expired(event.now) {
-            let resolve = self.slots[slot as usize].resolve.as_ref().expect("only questions in flight have a timer");
-            event.counters.upstream_timeouts += 1;
-            if event.now >= resolve.deadline {
-                let failure = resolve.failure();
-                return Some(self.finish(event, slot, Err(failure)));
-            }
-            if let Err(failure) = self.ask_next(event, slot) {
-                return Some(self.finish(event, slot, Err(failure)));
-            }
-        }
-        None
-    }
-
-    /// A message came for an open attempt, from the right server under the right id.
-    fn on_message(
-        &mut self,
-        event: &mut Event<'_>,
-        slot: u32,
-        attempt: u8,
-        header: Header,
-        message: &[u8],
-    ) -> Option<Finished<W>> {
-        let resolve = self.slots[slot as usize].resolve.as_ref().expect("an open attempt has a question");
-        let question = resolve.name.len() + 4;
-        let error = !is_answer(header.flags & flags::RCODE);
-        if !header.has(flags::QR) || header.opcode() != 0 {
-            event.counters.upstream_malformed += 1;
-            return None;
-        }
-        // Servers that could not read our query say so without a question.
-        let without_question = error && header.counts[0] == 0 && message.len() == HEADER_OCTETS;
-        if !without_question && !resolve.is_question(header, message) {
-            event.counters.upstream_mismatched += 1;
-            return None;
-        }
-        if error {
-            return self.on_error(event, slot, attempt);
-        }
-        let over_udp = matches!(resolve.attempts[usize::from(attempt)].over, Over::Udp { .. });
-        match (header.has(flags::TC), over_udp) {
-            (false, _) => {}
-            (true, true) => return self.ask_over_tcp(event, slot, attempt),
-            // Cut short where nothing needs to be: such an answer is not whole, and there is no other way to ask.
-            (true, false) => {
-                event.counters.upstream_malformed += 1;
-                return None;
-            }
-        }
-        let kind = resolve.candidates[usize::from(resolve.attempts[usize::from(attempt)].candidate)].kind;
-        match Answer::parse(message, question, event.settings, kind == Kind::Authoritative) {
-            Ok(answer) if !is_answer(answer.rcode()) => self.on_error(event, slot, attempt),
-            Ok(answer) => {
-                self.close(slot, attempt);
-                Some(self.finish(event, slot, Ok(answer)))
-            }
-            Err(_) => {
-                event.counters.upstream_malformed += 1;
+    fn on_failure(&mut self, event: &mut Event<'_>, whose: Whose) -> Option<Finished<W>> {
+        match whose {
+            Whose::Attempt { slot, attempt } => self.on_attempt_failure(event, slot, attempt),
+            Whose::Probe(place) => {
+                self.on_probe_failure(event, place);
                 None
             }
         }
     }
 
-    /// The server answered with an error: SERVFAIL, REFUSED and the like say nothing of the name.
-    fn on_error(&mut self, event: &mut Event<'_>, slot: u32, attempt: u8) -> Option<Finished<W>> {
-        event.counters.upstream_errors += 1;
-        self.slots[slot as usize].resolve.as_mut().expect("an open attempt has a question").error_came = true;
-        self.give_up_server(event, slot, attempt)
+    /// The next moment at which [`Resolver::expire`] may have something to do.
+    pub fn deadline(&self) -> Option<Time> {
+        self.timers.next().into_iter().chain(self.probes.deadline()).min()
     }
 
-    /// Asks the next server that did not fail, and sets the timer. Nothing is asked once [`ATTEMPTS_MAX`] is reached:
-    /// what is open may still answer. Fails when nothing is open and nobody is left to ask.
-    fn ask_next(&mut self, event: &mut Event<'_>, slot: u32) -> Result<(), Failure> {
-        let resolve = self.slots[slot as usize].resolve.as_mut().expect("the caller has a question");
-        let count = resolve.candidates.len();
-        let usable = (0..count).map(|i| (resolve.next + i) % count).find(|&i| resolve.failed & failed_bit(i) == 0);
-        let wake = (event.now + resolve.patience).min(resolve.deadline);
-        match usable {
-            Some(candidate) if resolve.attempts.len() < ATTEMPTS_MAX => {
-                resolve.next = candidate + 1;
-                match resolve.candidates[candidate].server.protocol {
-                    Protocol::Udp => self.attempt_udp(event, slot, candidate as u8),
-                    Protocol::Tcp => self.attempt_tcp(event, slot, candidate as u8),
+    /// Looks at what time has come for: asks on, ends questions, says who has waited long enough for a fresh answer. Call it
+    /// until it returns `None`.
+    pub fn expire(&mut self, event: &mut Event<'_>) -> Option<Woken<W>> {
+        while let Some(slot) = self.timers.expired(event.now) {
+            let mut due = self.fall_silent(event, slot);
+            let resolve = self.resolve_mut(slot);
+            if event.now >= resolve.deadline {
+                let failure = resolve.failure();
+                return Some(Woken::Finished(self.fail(event, slot, failure)));
+            }
+            due += usize::from(resolve.again_at.take_if(|at| *at <= event.now).is_some());
+            let stale = !resolve.stale_told && resolve.stale_at.is_some_and(|at| at <= event.now);
+            resolve.stale_told |= stale;
+            for _ in 0..due {
+                if let Err(failure) = self.ask_next(event, slot) {
+                    return Some(Woken::Finished(self.fail(event, slot, failure)));
                 }
             }
-            _ if resolve.attempts.iter().any(|attempt| attempt.open) => {}
-            _ => return Err(resolve.failure()),
-        }
-        self.timers.set(slot, wake);
-        Ok(())
-    }
-
-    fn attempt_udp(&mut self, event: &mut Event<'_>, slot: u32, candidate: u8) {
-        for _ in 0..ID_TRIES_MAX {
-            let random = self.random.next_u64();
-            let socket = ((random >> 32) % u64::from(self.bounds.udp_ports)) as u8;
-            let id = random as u16;
-            if self.flight(socket, id).is_none() {
-                let hash = flight_hash(&self.hash_key, socket, id);
-                let attempt = self.push_attempt(event, slot, candidate, Over::Udp { socket, id });
-                let hash_key = self.hash_key;
-                self.flights.insert_unique(hash, Flight { socket, id, attempt, slot }, |flight| {
-                    flight_hash(&hash_key, flight.socket, flight.id)
-                });
-                event.counters.upstream_udp += 1;
-                return;
+            self.set_timer(slot);
+            if stale {
+                return Some(Woken::Stale(Question(slot)));
             }
         }
-        event.counters.upstream_ids_exhausted += 1;
-    }
-
-    fn attempt_tcp(&mut self, event: &mut Event<'_>, slot: u32, candidate: u8) {
-        let id = self.random.next_u64() as u16;
-        self.push_attempt(event, slot, candidate, Over::Tcp { id });
-        event.counters.upstream_tcp += 1;
-    }
-
-    fn push_attempt(&mut self, event: &mut Event<'_>, slot: u32, candidate: u8, over: Over) -> u8 {
-        let Slot { generation, resolve } = &mut self.slots[slot as usize];
-        let resolve = resolve.as_mut().expect("the caller has a question");
-        let attempt = resolve.attempts.len() as u8;
-        resolve.attempts.push(Attempt { candidate, open: true, over });
-        (event.orders)(Order::Ask(Asking { slot, generation: *generation, attempt }));
-        attempt
-    }
-
-    /// The reply was cut short: the same server is asked over TCP (RFC 7766 §5).
-    fn ask_over_tcp(&mut self, event: &mut Event<'_>, slot: u32, attempt: u8) -> Option<Finished<W>> {
-        let candidate = self.attempt(slot, attempt).candidate;
-        self.close(slot, attempt);
-        let resolve = self.slots[slot as usize].resolve.as_ref().expect("an open attempt has a question");
-        // Two datagrams to one server may both come back cut short: one connection is enough.
-        let open_tcp =
-            |other: &Attempt| other.open && other.candidate == candidate && matches!(other.over, Over::Tcp { .. });
-        if resolve.attempts.iter().any(open_tcp) {
-            return None;
-        }
-        if resolve.attempts.len() == ATTEMPTS_MAX {
-            return self.give_up_server(event, slot, attempt);
-        }
-        let wake = (event.now + resolve.patience).min(resolve.deadline);
-        self.attempt_tcp(event, slot, candidate);
-        self.timers.set(slot, wake);
+        self.expire_probes(event);
         None
-    }
-
-    /// The server of this attempt is of no use for this question, whichever attempt asked it: ask the next at once.
-    fn give_up_server(&mut self, event: &mut Event<'_>, slot: u32, attempt: u8) -> Option<Finished<W>> {
-        let candidate = self.attempt(slot, attempt).candidate;
-        self.close(slot, attempt);
-        for other in 0..self.resolve(slot).attempts.len() as u8 {
-            if self.attempt(slot, other).candidate == candidate {
-                self.end_attempt(event, slot, other);
-            }
-        }
-        let resolve = self.slots[slot as usize].resolve.as_mut().expect("the caller has a question");
-        resolve.failed |= failed_bit(candidate.into());
-        match self.ask_next(event, slot) {
-            Ok(()) => None,
-            Err(failure) => Some(self.finish(event, slot, Err(failure))),
-        }
-    }
-
-    /// Ends a question: its attempts are closed, its slot is free.
-    fn finish(&mut self, event: &mut Event<'_>, slot: u32, result: Result<Answer, Failure>) -> Finished<W> {
-        for attempt in 0..self.resolve(slot).attempts.len() as u8 {
-            self.end_attempt(event, slot, attempt);
-        }
-        self.timers.unset(slot);
-        let hash = self.resolve(slot).hash;
-        self.questions.find_entry(hash, |&other| other == slot).expect("a question in flight is in the table").remove();
-        let Slot { generation, resolve } = &mut self.slots[slot as usize];
-        let resolve = resolve.take().expect("the caller has a question");
-        *generation = generation.wrapping_add(1);
-        self.free.push(slot);
-        self.waiters -= resolve.waiters.len();
-        Finished { hash, name: resolve.name, key: resolve.key, waiters: resolve.waiters, result }
-    }
-
-    /// Closes an attempt that is still open, and its connection.
-    fn end_attempt(&mut self, event: &mut Event<'_>, slot: u32, attempt: u8) {
-        let Attempt { open, over, .. } = self.attempt(slot, attempt);
-        if open && matches!(over, Over::Tcp { .. }) {
-            (event.orders)(Order::EndTcp(exchange(slot, self.slots[slot as usize].generation, attempt)));
-        }
-        self.close(slot, attempt);
-    }
-
-    /// Closes an attempt: replies to it are no longer expected.
-    fn close(&mut self, slot: u32, attempt: u8) {
-        let resolve = self.slots[slot as usize].resolve.as_mut().expect("the caller has a question");
-        let attempt = &mut resolve.attempts[usize::from(attempt)];
-        if let Over::Udp { socket, id } = attempt.over
-            && attempt.open
-        {
-            let hash = flight_hash(&self.hash_key, socket, id);
-            let entry = self.flights.find_entry(hash, |flight| flight.socket == socket && flight.id == id);
-            entry.expect("an open attempt is in the table").remove();
-        }
-        attempt.open = false;
     }
 
     fn resolve(&self, slot: u32) -> &Resolve<W> {
         self.slots[slot as usize].resolve.as_ref().expect("the caller has a question")
     }
 
-    fn attempt(&self, slot: u32, attempt: u8) -> Attempt {
-        self.resolve(slot).attempts[usize::from(attempt)]
+    fn resolve_mut(&mut self, slot: u32) -> &mut Resolve<W> {
+        self.slots[slot as usize].resolve.as_mut().expect("the caller has a question")
     }
 
-    /// The open attempt with this id on this socket.
-    fn flight(&self, socket: u8, id: u16) -> Option<Flight> {
-        let hash = flight_hash(&self.hash_key, socket, id);
-        self.flights.find(hash, |flight| flight.socket == socket && flight.id == id).copied()
+    fn random_id(&mut self) -> u16 {
+        self.random.next_u32() as u16
     }
 
-    fn server_of(&self, slot: u32, attempt: u8) -> Option<SocketAddr> {
-        let resolve = self.slots.get(slot as usize)?.resolve.as_ref()?;
-        let attempt = resolve.attempts.get(usize::from(attempt))?;
-        Some(resolve.candidates[usize::from(attempt.candidate)].server.address)
+    /// Who was asked.
+    fn candidate(&self, whose: Whose) -> Candidate {
+        match whose {
+            Whose::Attempt { slot, attempt } => {
+                let resolve = self.resolve(slot);
+                resolve.candidates[usize::from(resolve.attempts[usize::from(attempt)].candidate)]
+            }
+            Whose::Probe(place) => self.probes.at(place).expect("what is in flight is out").probe.candidate,
+        }
     }
 
-    /// Slot and attempt of a TCP exchange that is still open.
-    fn open_exchange(&self, exchange: u64) -> Option<(u32, u8)> {
-        let (slot, generation, attempt) =
-            ((exchange >> 8) as u32 & 0x00ff_ffff, (exchange >> 32) as u32, exchange as u8);
-        let found = self.slots.get(slot as usize).filter(|found| found.generation == generation)?;
-        let resolve = found.resolve.as_ref()?;
-        resolve.attempts.get(usize::from(attempt)).filter(|attempt| attempt.open)?;
-        Some((slot, attempt))
+    /// What a TCP exchange that is still open belongs to, and its id.
+    fn open_exchange(&self, exchange: u64) -> Option<(Whose, u16)> {
+        let (whose, generation) = Whose::of_exchange(exchange);
+        let over = match whose {
+            Whose::Attempt { slot, attempt } => {
+                let found = self.slots.get(slot as usize).filter(|found| found.generation == generation)?;
+                let attempt = found.resolve.as_ref()?.attempts.get(usize::from(attempt))?;
+                Some(attempt.over).filter(|_| attempt.state != State::Closed)?
+            }
+            Whose::Probe(place) => self.probes.of(place, generation)?.over,
+        };
+        Some((whose, over.id()))
     }
-}
-
-impl<W> Resolve<W> {
-    /// Why there is no answer, should there be none.
-    fn failure(&self) -> Failure {
-        if self.error_came { Failure::Errors } else { Failure::Unreachable }
-    }
-
-    /// Whether the question of a reply is the one asked (RFC 5452 §4.2). The name must stand there uncompressed: it is
-    /// the first of the message.
-    fn is_question(&self, header: Header, message: &[u8]) -> bool {
-        let name_end = HEADER_OCTETS + self.name.len();
-        header.counts[0] == 1
-            && message.get(HEADER_OCTETS..name_end).is_some_and(|name| name::same(name, &self.name))
-            && u16_at(message, name_end) == Some(self.key.qtype)
-            && u16_at(message, name_end + 2) == Some(CLASS_IN)
-    }
-}
-
-/// Whether a response code answers the question: NOERROR, NXDOMAIN, and YXDOMAIN where a DNAME made the name too long.
-fn is_answer(rcode: u16) -> bool {
-    matches!(rcode, 0 | 3 | 6)
-}
-
-/// The bit of a candidate among those that failed. Beyond 64 candidates none is marked: [`ATTEMPTS_MAX`] bounds the work.
-fn failed_bit(candidate: usize) -> u64 {
-    1u64.checked_shl(candidate as u32).unwrap_or(0)
-}
-
-fn flight_hash(key: &HashKey, socket: u8, id: u16) -> u64 {
-    key.mix(u64::from(id), u64::from(socket) << 32 | 1 << 48)
-}
-
-/// The number of a TCP exchange: generation, slot, attempt.
-fn exchange(slot: u32, generation: u32, attempt: u8) -> u64 {
-    u64::from(generation) << 32 | u64::from(slot) << 8 | u64::from(attempt)
 }
 
 #[cfg(test)]

@@ -1,8 +1,18 @@
-//! What the scenarios of the whole shard do not reach: bounds, and what is left of questions that ended.
+//! What the scenarios of the whole shard do not reach: bounds, forgeries, the word on servers, and what is left of
+//! questions that ended.
+
+mod bounds;
+mod random;
+mod replies;
+mod servers;
+mod stale;
+
+use std::sync::Arc;
 
 use super::*;
-use crate::upstream::Server;
-use crate::wire::message::flags;
+use crate::upstream::{Pool, Probe, Protocol, Server, ServerState, Strategy};
+use crate::wire::message::{HEADER_OCTETS, flags};
+use crate::wire::name::KeyedName;
 use crate::wire::rdata::rtype;
 
 const SETTINGS: CacheSettings = CacheSettings {
@@ -14,212 +24,240 @@ const SETTINGS: CacheSettings = CacheSettings {
 };
 const KEY: Key = Key { qtype: rtype::A, dnssec_ok: false, checking_disabled: false, era: 0 };
 const TIMEOUT: Duration = Duration::from_secs(2);
+const UDP: Protocol = Protocol::Udp;
+const TCP: Protocol = Protocol::Tcp;
+
+/// What begins a question: who waits is boxed, so that nobody may.
+type Begin<'a> = Ask<'a, Box<dyn FnOnce() -> u32>>;
 
 /// A resolver with what its calls need.
 struct Rig {
     resolver: Resolver<u32>,
+    servers: Servers,
     counters: Counters,
     orders: Vec<Order>,
+    now: Time,
+}
+
+/// A query as a server gets it.
+#[derive(Clone, Debug)]
+struct Sent {
+    route: Route,
+    server: SocketAddr,
+    octets: Vec<u8>,
 }
 
 impl Rig {
-    fn new(resolves: usize, waiters: usize) -> Rig {
-        let bounds = Bounds { resolves, waiters, tcp_idle: Duration::from_secs(10), udp_ports: 1, ..Bounds::DEFAULT };
-        Rig {
-            resolver: Resolver::new(HashKey::from_seed([1; 16]), bounds, [2; 32]),
+    /// One whose questions go to these servers in this order.
+    fn new(protocols: &[Protocol]) -> Rig {
+        Rig::with(Bounds { udp_ports: 4, ..Bounds::DEFAULT }, Kind::Resolver, Strategy::Fallback, protocols)
+    }
+
+    fn with(bounds: Bounds, kind: Kind, strategy: Strategy, protocols: &[Protocol]) -> Rig {
+        let mut rig = Rig {
+            resolver: Resolver::new(key(), bounds, [2; 32]),
+            servers: Servers::new([3; 32], &[]),
             counters: Counters::default(),
             orders: Vec::new(),
-        }
+            now: Time::ZERO,
+        };
+        rig.set_servers(kind, strategy, protocols);
+        rig
     }
 
-    fn on<T>(&mut self, now: Time, handle: impl FnOnce(&mut Resolver<u32>, &mut Event<'_>) -> T) -> T {
-        let Rig { resolver, counters, orders } = self;
+    /// From now on questions go to these servers.
+    fn set_servers(&mut self, kind: Kind, strategy: Strategy, protocols: &[Protocol]) {
+        let server = |(i, &protocol)| Server { protocol, address: address(i) }.into();
+        let servers = (0..).zip(protocols).map(server).collect();
+        let pool = Pool { name: "pool".into(), servers, kind, strategy, timeout: TIMEOUT, spec: Box::default() };
+        self.servers.set_pools(self.now, &[Arc::new(pool)]);
+    }
+
+    fn on<T>(&mut self, handle: impl FnOnce(&mut Resolver<u32>, &mut Event<'_>) -> T) -> T {
+        let Rig { resolver, servers, counters, orders, now } = self;
         let orders = &mut |order| orders.push(order);
-        handle(resolver, &mut Event { now, settings: &SETTINGS, counters, orders })
+        handle(resolver, &mut Event { now: *now, settings: &SETTINGS, servers, counters, orders })
     }
 
-    fn begin(&mut self, number: u32, servers: &[Protocol]) -> Result<(), Refused> {
-        let candidates = (0..)
-            .zip(servers)
-            .map(|(i, &protocol)| Candidate { server: Server { protocol, address: address(i) }, kind: Kind::Resolver });
+    /// Begins question `number`, for which `number` waits.
+    fn begin(&mut self, number: u32) -> Result<(), Refused> {
+        self.begin_as(number, |_| {})
+    }
+
+    fn begin_as(&mut self, number: u32, change: impl FnOnce(&mut Begin<'_>)) -> Result<(), Refused> {
         let name = name(number);
-        let ask = Ask { hash: number.into(), name: &name, key: KEY, waiter: || number };
-        self.on(Time::ZERO, |resolver, event| resolver.begin(event, ask, candidates.collect(), TIMEOUT))
+        let choice = self.servers.choose(self.now, &[0], &KeyedName::new(&key(), &name).unwrap(), 0);
+        let (hash, zone) = (number.into(), number.into());
+        let waiter: Box<dyn FnOnce() -> u32> = Box::new(move || number);
+        let waiter = Some(waiter);
+        let mut ask = Ask { hash, name: &name, key: KEY, waiter, zone, suffix_labels: 0, stale_at: None };
+        change(&mut ask);
+        self.on(|resolver, event| resolver.begin(event, ask, choice, TIMEOUT))
     }
 
-    /// Where the only query ordered since the last call goes, and its id.
-    fn asked(&mut self) -> (Route, SocketAddr, u16) {
-        let [Order::Ask(asking)] = self.orders[..] else { panic!("{:?}", self.orders) };
-        self.orders.clear();
-        let mut query = [0; 512];
-        let (route, server, _) = self.resolver.write_query(asking, &mut query).unwrap();
-        (route, server, u16::from_be_bytes([query[0], query[1]]))
+    fn question(&self, number: u32) -> Option<Question> {
+        self.resolver.find(number.into(), &name(number), KEY)
     }
 
-    fn reply_udp(&mut self, server: SocketAddr, message: &[u8]) -> Option<Finished<u32>> {
-        self.on(Time::ZERO, |resolver, event| resolver.on_reply_udp(event, 0, server, message))
+    /// The queries ordered since the last call.
+    fn sent(&mut self) -> Vec<Sent> {
+        let asked = self.orders.extract_if(.., |order| matches!(order, Order::Ask(_))).collect::<Vec<_>>();
+        let written = asked.into_iter().filter_map(|order| {
+            let Order::Ask(asking) = order else { return None };
+            let mut query = [0; 512];
+            let (route, server, octets) = self.resolver.write_query(&self.servers, asking, &mut query)?;
+            Some(Sent { route, server, octets: query[..octets].to_vec() })
+        });
+        written.collect()
     }
 
-    fn reply_tcp(&mut self, exchange: u64, message: &[u8]) -> Option<Finished<u32>> {
-        self.on(Time::ZERO, |resolver, event| resolver.on_reply_tcp(event, exchange, message))
+    /// The only one of them.
+    fn sent_one(&mut self) -> Sent {
+        let mut sent = self.sent();
+        assert_eq!(sent.len(), 1, "{sent:?}");
+        sent.remove(0)
     }
 
-    fn fail_udp(&mut self, id: u16) -> Option<Finished<u32>> {
-        self.on(Time::ZERO, |resolver, event| resolver.on_failure_udp(event, 0, id))
+    /// The exchanges ended since the last call.
+    fn ended(&mut self) -> Vec<u64> {
+        let ended = self.orders.extract_if(.., |order| matches!(order, Order::EndTcp(_)));
+        ended.map(|order| if let Order::EndTcp(exchange) = order { exchange } else { unreachable!() }).collect()
     }
 
-    fn fail_tcp(&mut self, exchange: u64) -> Option<Finished<u32>> {
-        self.on(Time::ZERO, |resolver, event| resolver.on_failure_tcp(event, exchange))
+    /// A message comes from the server that was sent this, the way that it was sent.
+    fn reply(&mut self, to: &Sent, message: &[u8]) -> Option<Finished<u32>> {
+        let Sent { route, server, .. } = *to;
+        self.on(|resolver, event| match route {
+            Route::Udp(socket) => resolver.on_reply_udp(event, socket, server, message),
+            Route::Tcp(exchange) => resolver.on_reply_tcp(event, exchange, message),
+        })
     }
 
-    fn expire(&mut self, now: Time) -> Option<Finished<u32>> {
-        self.on(now, Resolver::expire)
+    /// What was sent fails.
+    fn fail(&mut self, sent: &Sent) -> Option<Finished<u32>> {
+        self.on(|resolver, event| match sent.route {
+            Route::Udp(socket) => resolver.on_failure_udp(event, socket, sent.id()),
+            Route::Tcp(exchange) => resolver.on_failure_tcp(event, exchange),
+        })
+    }
+
+    /// Time comes to the next deadline. What that brings.
+    fn wake(&mut self) -> Option<Woken<u32>> {
+        self.now = self.now.max(self.resolver.deadline().expect("something is to come"));
+        self.on(Resolver::expire)
+    }
+
+    /// Time passes until a question ends.
+    fn wake_until_finished(&mut self) -> Finished<u32> {
+        for _ in 0..100 {
+            if let Some(Woken::Finished(finished)) = self.wake() {
+                return finished;
+            }
+        }
+        panic!("no question ends");
+    }
+
+    /// Its servers stay silent until one is down. Returns the number of the last question.
+    fn bring_down(&mut self) -> u32 {
+        for number in 1..20 {
+            if self.servers.next_probe().is_some() {
+                self.sent();
+                return number - 1;
+            }
+            self.begin(number).unwrap();
+            self.wake_until_finished();
+        }
+        panic!("no server goes down");
+    }
+
+    /// The next probe, when its time comes.
+    fn next_probe(&mut self) -> Probe {
+        for _ in 0..100 {
+            if let Some(probe) = self.servers.probe(self.now) {
+                return probe;
+            }
+            self.now = self.now.max(self.servers.next_probe().expect("a server is down"));
+        }
+        panic!("no probe is due");
+    }
+
+    fn state(&self, i: u16) -> ServerState {
+        self.servers.states().find(|state| state.server.address == address(i)).expect("it is configured")
     }
 
     fn assert_nothing_is_left(&self) {
+        assert!(self.resolver.is_idle(), "{:?}", self.resolver);
         assert_eq!((self.resolver.in_flight(), self.resolver.waiters(), self.resolver.deadline()), (0, 0, None));
-        assert_eq!(self.resolver.flights.len(), 0);
-        assert_eq!(self.resolver.free.len(), self.resolver.slots.len());
+        assert!(self.servers.states().all(|server| server.in_flight == 0));
     }
+}
+
+impl Sent {
+    fn id(&self) -> u16 {
+        u16::from_be_bytes([self.octets[0], self.octets[1]])
+    }
+
+    fn exchange(&self) -> u64 {
+        let Route::Tcp(exchange) = self.route else { panic!("{self:?} went over UDP") };
+        exchange
+    }
+
+    fn is_udp(&self) -> bool {
+        matches!(self.route, Route::Udp(_))
+    }
+
+    fn question(&self) -> &[u8] {
+        &self.octets[HEADER_OCTETS..HEADER_OCTETS + name(0).len() + 4]
+    }
+
+    fn has_edns(&self) -> bool {
+        self.octets[11] == 1
+    }
+
+    /// The content of its cookie option; empty where it has none.
+    fn cookie(&self) -> &[u8] {
+        let opt = &self.octets[HEADER_OCTETS + self.question().len()..];
+        match opt.get(11..13) {
+            Some(code) => assert_eq!(code, [0, 10], "a cookie is the only option"),
+            None => return &[],
+        }
+        &opt[15..]
+    }
+
+    /// A reply with these flags and records, the question as it was asked.
+    fn reply(&self, flags: u16, counts: [u16; 3], records: &[u8]) -> Vec<u8> {
+        let header = [self.id(), flags | flags::QR, 1, counts[0], counts[1], counts[2]].map(u16::to_be_bytes).concat();
+        [&header[..], self.question(), records].concat()
+    }
+
+    /// An answer of one address.
+    fn answer(&self) -> Vec<u8> {
+        self.reply(flags::RA, [1, 0, 0], ADDRESS)
+    }
+
+    /// The same with an OPT record that has this cookie, where it has any, and the upper bits of a response code.
+    fn answer_with_cookie(&self, cookie: &[u8], upper: u8) -> Vec<u8> {
+        let mut records = ADDRESS.to_vec();
+        records.extend_from_slice(&[0, 0, 41, 4, 208, upper, 0, 0, 0]);
+        let option = if cookie.is_empty() { Vec::new() } else { [&[0, 10, 0, cookie.len() as u8], cookie].concat() };
+        records.extend_from_slice(&(option.len() as u16).to_be_bytes());
+        records.extend_from_slice(&option);
+        self.reply(flags::RA, [1, 0, 1], &records)
+    }
+}
+
+/// 192.0.2.1 for an hour, for the name of the question.
+const ADDRESS: &[u8] = &[0xc0, 12, 0, 1, 0, 1, 0, 0, 14, 16, 0, 4, 192, 0, 2, 1];
+
+fn key() -> HashKey {
+    HashKey::from_seed([1; 16])
 }
 
 fn address(i: u16) -> SocketAddr {
-    ([127, 0, 0, 1], 5000 + i).into()
+    ([192, 0, 2, 1], 5000 + i).into()
 }
 
+/// Names of the same length, with many letters.
 fn name(number: u32) -> Vec<u8> {
-    [&[8][..], format!("{number:08}").as_bytes(), &[0]].concat()
-}
-
-/// A reply without records to question `number`.
-fn reply(number: u32, id: u16, flags: u16) -> Vec<u8> {
-    let header = [id, flags | flags::QR, 1, 0, 0, 0].map(u16::to_be_bytes).concat();
-    [&header[..], &name(number), &[0, 1, 0, 1]].concat()
-}
-
-#[test]
-fn a_query_that_cannot_be_sent_goes_to_the_next_server_at_once() {
-    let mut rig = Rig::new(10, 10);
-    rig.begin(1, &[Protocol::Udp, Protocol::Udp]).unwrap();
-    let (_, first, id) = rig.asked();
-    assert!(rig.fail_udp(id).is_none());
-    let (_, second, id) = rig.asked();
-    assert_ne!(first, second);
-    let finished = rig.fail_udp(id).unwrap();
-    assert_eq!((finished.result.unwrap_err(), &finished.waiters[..]), (Failure::Unreachable, &[1][..]));
-    assert!(rig.fail_udp(id).is_none(), "it is over");
-    assert_eq!(rig.counters.upstream_failures, 2);
-    rig.assert_nothing_is_left();
-}
-
-#[test]
-fn two_truncated_replies_of_one_server_open_one_connection() {
-    let mut rig = Rig::new(10, 10);
-    rig.begin(1, &[Protocol::Udp]).unwrap();
-    let (_, server, first) = rig.asked();
-    let wake = rig.resolver.deadline().unwrap();
-    assert!(rig.expire(wake).is_none());
-    let (_, _, second) = rig.asked();
-    assert!(rig.reply_udp(server, &reply(1, first, flags::TC)).is_none());
-    let (Route::Tcp(exchange), ..) = rig.asked() else { panic!("a connection is due") };
-    assert!(rig.reply_udp(server, &reply(1, second, flags::TC)).is_none());
-    assert_eq!(rig.orders, []);
-    assert!(rig.fail_tcp(exchange).is_some());
-    rig.assert_nothing_is_left();
-}
-
-#[test]
-fn a_truncated_reply_over_tcp_is_no_answer() {
-    let mut rig = Rig::new(10, 10);
-    rig.begin(1, &[Protocol::Tcp]).unwrap();
-    let (Route::Tcp(exchange), _, id) = rig.asked() else { panic!("a connection is due") };
-    let finished = rig.reply_tcp(exchange, &reply(1, id, flags::TC)).unwrap();
-    assert_eq!(finished.result.unwrap_err(), Failure::Unreachable);
-    assert_eq!(rig.counters.upstream_malformed, 1);
-    rig.assert_nothing_is_left();
-}
-
-#[test]
-fn attempts_are_bounded() {
-    let mut rig = Rig::new(10, 10);
-    rig.begin(1, &[Protocol::Tcp; 3 * ATTEMPTS_MAX]).unwrap();
-    let mut attempts = 0;
-    let finished = loop {
-        attempts += 1;
-        let (Route::Tcp(exchange), ..) = rig.asked() else { panic!("a connection is due") };
-        if let Some(finished) = rig.fail_tcp(exchange) {
-            break finished;
-        }
-    };
-    assert_eq!((attempts, finished.result.unwrap_err()), (ATTEMPTS_MAX, Failure::Unreachable));
-    rig.assert_nothing_is_left();
-}
-
-#[test]
-fn what_is_left_of_a_former_question_does_not_touch_the_next() {
-    let mut rig = Rig::new(10, 10);
-    rig.begin(1, &[Protocol::Tcp]).unwrap();
-    let (Route::Tcp(former), ..) = rig.asked() else { panic!("a connection is due") };
-    rig.fail_tcp(former).unwrap();
-    rig.begin(2, &[Protocol::Tcp]).unwrap();
-    let (Route::Tcp(present), ..) = rig.asked() else { panic!("a connection is due") };
-    assert_ne!(former, present);
-    assert!(rig.fail_tcp(former).is_none());
-    assert_eq!(rig.resolver.in_flight(), 1);
-    assert!(rig.fail_tcp(present).is_some());
-    rig.assert_nothing_is_left();
-}
-
-#[test]
-fn a_deadline_ends_a_question_and_closes_its_connection() {
-    let mut rig = Rig::new(10, 10);
-    rig.begin(1, &[Protocol::Tcp]).unwrap();
-    let (Route::Tcp(exchange), ..) = rig.asked() else { panic!("a connection is due") };
-    let (now, finished) = loop {
-        let now = rig.resolver.deadline().unwrap();
-        if let Some(finished) = rig.expire(now) {
-            break (now, finished);
-        }
-    };
-    assert!(now <= Time::ZERO + TIMEOUT && now + Duration::from_millis(2) > Time::ZERO + TIMEOUT);
-    assert_eq!(finished.result.unwrap_err(), Failure::Unreachable);
-    assert!(rig.orders.contains(&Order::EndTcp(exchange)));
-    rig.assert_nothing_is_left();
-}
-
-#[test]
-fn ids_that_run_out_are_counted_and_the_question_waits_for_one() {
-    let mut rig = Rig::new(1 << 17, 10);
-    let mut begun = 0;
-    while rig.counters.upstream_ids_exhausted == 0 {
-        begun += 1;
-        rig.begin(begun, &[Protocol::Udp]).unwrap();
-    }
-    assert!(begun > 30_000, "{begun}: ids are tried several times before they count as used up");
-    assert_eq!(rig.counters.upstream_udp, u64::from(begun) - 1);
-    assert_eq!(rig.resolver.in_flight(), begun as usize);
-    let end = Time::ZERO + TIMEOUT;
-    let ended = std::iter::from_fn(|| rig.expire(end)).count();
-    assert_eq!(ended, begun as usize, "the one without an id ends as well");
-    rig.assert_nothing_is_left();
-}
-
-#[test]
-fn waiters_and_questions_are_bounded() {
-    let mut rig = Rig::new(2, 3);
-    rig.begin(1, &[Protocol::Udp]).unwrap();
-    rig.begin(2, &[Protocol::Udp]).unwrap();
-    assert_eq!(rig.begin(3, &[Protocol::Udp]), Err(Refused::Resolves));
-    let question = rig.resolver.find(1, &name(1), KEY).unwrap();
-    assert_eq!(rig.resolver.find(1, &name(1), Key { dnssec_ok: true, ..KEY }), None);
-    let joined: Vec<_> = (0..4).map(|waiter| rig.resolver.join(question, || waiter).is_ok()).collect();
-    assert_eq!(joined, [true, true, false, false]);
-    assert_eq!(rig.resolver.waiters(), 4);
-
-    let mut rig = Rig::new(WAITERS_MAX, WAITERS_MAX + 10);
-    rig.begin(1, &[Protocol::Udp]).unwrap();
-    let question = rig.resolver.find(1, &name(1), KEY).unwrap();
-    let joined = (0..WAITERS_MAX as u32 + 5).filter(|&waiter| rig.resolver.join(question, || waiter).is_ok()).count();
-    assert_eq!(joined, WAITERS_MAX - 1);
-    assert_eq!(rig.begin(2, &[Protocol::Udp]), Err(Refused::Waiters));
+    [&[30][..], format!("abcdefghijklmnopqrstuv{number:08}").as_bytes(), b"\x07example\x04test\0"].concat()
 }

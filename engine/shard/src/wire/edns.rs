@@ -1,6 +1,8 @@
-//! The OPT record (RFC 6891), its options, and extended errors (RFC 8914).
+//! The OPT record (RFC 6891), its options, cookies among them (RFC 7873), and extended errors (RFC 8914).
 
-use super::{u16_at, u32_at};
+use super::message::{HEADER_OCTETS, Header};
+use super::rdata::rtype;
+use super::{name, u16_at, u32_at};
 use crate::limits::{UDP_PLAIN_OCTETS_MAX, UDP_REPLY_OCTETS_MAX};
 
 /// The version of EDNS that we speak.
@@ -30,6 +32,8 @@ pub struct Edns<'a> {
 pub enum EdnsOption<'a> {
     /// NSID (RFC 5001), code 3.
     Nsid(&'a [u8]),
+    /// A cookie (RFC 7873 §4), code 10: the client's part, and the server's behind it, of whatever length they came.
+    Cookie(&'a [u8]),
     /// edns-tcp-keepalive (RFC 7828), code 11: the time-out in tenths of a second, in replies.
     Keepalive(Option<u16>),
     /// An extended error (RFC 8914), code 15: info code and text.
@@ -45,6 +49,10 @@ pub enum EdnsOption<'a> {
 
 /// Code of NSID.
 pub const NSID: u16 = 3;
+/// Code of client subnets (RFC 7871).
+pub const CLIENT_SUBNET: u16 = 8;
+/// Code of cookies.
+pub const COOKIE: u16 = 10;
 /// Code of edns-tcp-keepalive.
 pub const KEEPALIVE: u16 = 11;
 /// Code of extended errors.
@@ -77,12 +85,34 @@ impl<'a> Edns<'a> {
             rest = &rest[4 + length..];
             Some(match (code, data.len()) {
                 (NSID, _) => EdnsOption::Nsid(data),
+                (COOKIE, _) => EdnsOption::Cookie(data),
                 (KEEPALIVE, 0) => EdnsOption::Keepalive(None),
                 (KEEPALIVE, 2) => EdnsOption::Keepalive(u16_at(data, 0)),
                 (EXTENDED_ERROR, 2..) => EdnsOption::ExtendedError(u16::from_be_bytes([data[0], data[1]]), &data[2..]),
                 _ => EdnsOption::Unknown { code, data },
             })
         })
+    }
+
+    /// The cookie, where there is one; a second one counts for nothing (RFC 7873 §5).
+    #[inline]
+    pub fn cookie(&self) -> Option<&'a [u8]> {
+        self.options().find_map(|option| match option {
+            EdnsOption::Cookie(data) => Some(data),
+            _ => None,
+        })
+    }
+
+    /// The OPT record of a message that has nothing else but a header (RFC 7873 §5.4); `None`: the message is another
+    /// one, or malformed.
+    pub fn alone(header: Header, message: &'a [u8]) -> Option<Edns<'a>> {
+        let type_at = name::skip(message, HEADER_OCTETS)?;
+        let (class, ttl, data) = fixed(message, type_at)?;
+        let is_alone = header.counts == [0, 0, 0, 1]
+            && message[HEADER_OCTETS] == 0
+            && u16_at(message, type_at) == Some(rtype::OPT)
+            && data.end == message.len();
+        if is_alone { Edns::parse(class, ttl, &message[data]) } else { None }
     }
 
     /// Octets of a UDP reply that the sender takes and that we would send (RFC 6891 §6.2.3: below 512 means 512).
@@ -95,10 +125,16 @@ impl<'a> Edns<'a> {
 /// An extended error that we send (RFC 8914 §4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExtendedError {
+    /// 3: the answer has run out, and no other is to be had.
+    StaleAnswer,
+    /// 13: the servers had no answer a moment ago, and were not asked again.
+    CachedError,
     /// 14: the zone is ours, but not loaded, or it has expired.
     NotReady,
     /// 18: the asker, or the name, is not served here.
     Prohibited,
+    /// 19: the same as 3, for a name that did not exist.
+    StaleNxDomain,
     /// 22: no server answered in time.
     NoReachableAuthority,
     /// 23: servers answered, with errors.
@@ -112,8 +148,11 @@ impl ExtendedError {
     pub fn code(self) -> u16 {
         match self {
             ExtendedError::Other => 0,
+            ExtendedError::StaleAnswer => 3,
+            ExtendedError::CachedError => 13,
             ExtendedError::NotReady => 14,
             ExtendedError::Prohibited => 18,
+            ExtendedError::StaleNxDomain => 19,
             ExtendedError::NoReachableAuthority => 22,
             ExtendedError::NetworkError => 23,
         }
@@ -129,6 +168,8 @@ pub struct ReplyOpt<'a> {
     pub dnssec_ok: bool,
     /// NSID, where it was asked for and is configured.
     pub nsid: Option<&'a [u8]>,
+    /// The client's cookie and ours behind it (RFC 7873 §4), where the asker sent its own.
+    pub cookie: Option<[u8; 24]>,
     /// The idle time-out of TCP connections in tenths of a second, where it was asked for over TCP.
     pub keepalive: Option<u16>,
     /// Why the reply is no answer.
@@ -141,6 +182,7 @@ impl ReplyOpt<'_> {
     pub fn octets(&self) -> usize {
         OPT_OCTETS
             + self.nsid.map_or(0, |text| 4 + text.len())
+            + self.cookie.map_or(0, |cookie| 4 + cookie.len())
             + self.keepalive.map_or(0, |_| 6)
             + self.error.map_or(0, |_| 6)
     }
@@ -159,6 +201,9 @@ impl ReplyOpt<'_> {
         };
         if let Some(text) = self.nsid {
             option(NSID, text);
+        }
+        if let Some(cookie) = &self.cookie {
+            option(COOKIE, cookie);
         }
         if let Some(tenths) = self.keepalive {
             option(KEEPALIVE, &tenths.to_be_bytes());
@@ -181,8 +226,28 @@ pub fn opt(extended_rcode: u8, flags: u16) -> [u8; OPT_OCTETS] {
     [0, 0, 41, payload_high, payload_low, extended_rcode, VERSION, flags_high, flags_low, 0, 0]
 }
 
+/// Octets of an OPT record with the longest cookie that there is (RFC 7873 §4).
+pub const OPT_WITH_COOKIE_OCTETS_MAX: usize = OPT_OCTETS + 4 + 40;
+
+/// Writes the OPT record of a query of ours to the start of `out`, with `cookie` as its only option where that is not
+/// empty: our part, and the server's behind it where we have one. Returns its length, at most
+/// [`OPT_WITH_COOKIE_OCTETS_MAX`].
+pub fn write_query_opt(out: &mut [u8], flags: u16, cookie: &[u8]) -> usize {
+    assert!(cookie.is_empty() || (8..=40).contains(&cookie.len()), "the length is that of a cookie");
+    out[..OPT_OCTETS].copy_from_slice(&opt(0, flags));
+    if cookie.is_empty() {
+        return OPT_OCTETS;
+    }
+    let (data_octets, octets) = (cookie.len() as u16 + 4, cookie.len() as u16);
+    out[OPT_OCTETS - 2..OPT_OCTETS].copy_from_slice(&data_octets.to_be_bytes());
+    out[OPT_OCTETS..OPT_OCTETS + 2].copy_from_slice(&COOKIE.to_be_bytes());
+    out[OPT_OCTETS + 2..OPT_OCTETS + 4].copy_from_slice(&octets.to_be_bytes());
+    out[OPT_OCTETS + 4..OPT_OCTETS + 4 + cookie.len()].copy_from_slice(cookie);
+    OPT_OCTETS + usize::from(data_octets)
+}
+
 /// Reads the fixed fields of an OPT record whose type stands at `at`: class, TTL, and where its data begins and ends.
-pub(super) fn fixed(message: &[u8], at: usize) -> Option<(u16, u32, core::ops::Range<usize>)> {
+pub(crate) fn fixed(message: &[u8], at: usize) -> Option<(u16, u32, core::ops::Range<usize>)> {
     let class = u16_at(message, at + 2)?;
     let ttl = u32_at(message, at + 4)?;
     let length = usize::from(u16_at(message, at + 8)?);
@@ -229,10 +294,11 @@ mod tests {
             extended_rcode: 1,
             dnssec_ok: true,
             nsid: Some(b"edge-7"),
+            cookie: Some(*b"client--server's part---"),
             keepalive: Some(100),
             error: Some(ExtendedError::Prohibited),
         };
-        let mut out = [0xaa; 64];
+        let mut out = [0xaa; 128];
         let length = reply.write(&mut out);
         assert_eq!(length, reply.octets());
         let (class, ttl, data) = fixed(&out, 1).unwrap();
@@ -242,9 +308,36 @@ mod tests {
         let options: Vec<_> = edns.options().collect();
         assert_eq!(
             options,
-            [EdnsOption::Nsid(b"edge-7"), EdnsOption::Keepalive(Some(100)), EdnsOption::ExtendedError(18, b"")]
+            [
+                EdnsOption::Nsid(b"edge-7"),
+                EdnsOption::Cookie(b"client--server's part---"),
+                EdnsOption::Keepalive(Some(100)),
+                EdnsOption::ExtendedError(18, b""),
+            ]
         );
         assert_eq!(ReplyOpt::default().write(&mut out), OPT_OCTETS);
         assert_eq!(out[..OPT_OCTETS], opt(0, 0));
+    }
+
+    #[test]
+    fn the_first_cookie_counts() {
+        let edns = Edns::parse(512, 0, b"\0\x03\0\0\0\x0a\0\x02ab\0\x0a\0\x01c").unwrap();
+        assert_eq!(edns.cookie(), Some(&b"ab"[..]));
+        assert_eq!(Edns::parse(512, 0, b"\0\x03\0\0").unwrap().cookie(), None);
+    }
+
+    #[test]
+    fn the_record_of_a_query_of_ours_holds_the_cookie() {
+        let whole = [7; 40];
+        for octets in [0, 8, 16, 24, 40] {
+            let mut out = [0xaa; OPT_WITH_COOKIE_OCTETS_MAX];
+            let length = write_query_opt(&mut out, DNSSEC_OK, &whole[..octets]);
+            let (class, ttl, data) = fixed(&out, 1).unwrap();
+            assert_eq!(data.end, length);
+            let edns = Edns::parse(class, ttl, &out[data]).unwrap();
+            assert!(edns.dnssec_ok && edns.payload == 1232);
+            assert_eq!(edns.cookie(), Some(&whole[..octets]).filter(|cookie| !cookie.is_empty()));
+            assert!(out[length..].iter().all(|&octet| octet == 0xaa));
+        }
     }
 }

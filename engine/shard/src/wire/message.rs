@@ -43,7 +43,7 @@ pub mod opcode {
     pub const NOTIFY: u16 = 4;
 }
 
-/// Response codes (RFC 1035 §4.1.1, RFC 2136 §2.2, RFC 6891 §9).
+/// Response codes (RFC 1035 §4.1.1, RFC 2136 §2.2, RFC 6891 §9, RFC 7873 §8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each is the code of its name")]
 pub enum Rcode {
@@ -56,6 +56,7 @@ pub enum Rcode {
     YxDomain = 6,
     NotAuth = 9,
     BadVers = 16,
+    BadCookie = 23,
 }
 
 /// The id and flags of a message.

@@ -313,6 +313,19 @@ pub(crate) enum Event {
         count: usize,
     },
     CheckSilence,
+    CheckServer {
+        address: String,
+        standing: String,
+    },
+    Flush {
+        /// None: all names.
+        name: Option<String>,
+        subtree: bool,
+    },
+    /// All queries that are out are lost.
+    Lose,
+    /// What the cache holds goes out, and into the cache of a new shard.
+    Restart,
     CheckCounter {
         name: String,
         value: u64,

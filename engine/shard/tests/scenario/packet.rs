@@ -18,6 +18,12 @@ use crate::words::{FLAGS, flag_bit, opcode_code, opcode_name, rcode_code, rcode_
 const HEADER_OCTETS: usize = 12;
 /// Option code of an extended error (RFC 8914 §2).
 const OPTION_EDE: u16 = 15;
+/// Option code of a cookie (RFC 7873 §4).
+const OPTION_COOKIE: u16 = 10;
+/// Octets of its client's part.
+const CLIENT_COOKIE_OCTETS: usize = 8;
+/// The server's part of the cookie in replies that have one.
+const SERVER_COOKIE: &[u8; 8] = b"biscuits";
 
 /// The octets of a message with this id. `raw` stands for the whole message, its own id included.
 pub(crate) fn encode(id: u16, packet: &Packet, edns: Option<&Edns>) -> Result<Vec<u8>, String> {
@@ -63,6 +69,13 @@ pub(crate) fn encode(id: u16, packet: &Packet, edns: Option<&Edns>) -> Result<Ve
         octets.extend_from_slice(&data);
     }
     Ok(octets)
+}
+
+/// The OPT record's data with a cookie in it: the client's part, and the server's behind it.
+pub(crate) fn with_cookie(edns: &Edns, client: &[u8]) -> Edns {
+    let octets = [client, SERVER_COOKIE].concat();
+    let hex: String = octets.iter().map(|octet| format!("{octet:02x}")).collect();
+    Edns { data: format!("{}{OPTION_COOKIE:04x}{:04x}{hex}", edns.data, octets.len()), ..edns.clone() }
 }
 
 /// `owner [class] type`, in wire format.
@@ -225,6 +238,12 @@ impl View {
         self.flags >> 11 & 15
     }
 
+    /// The content of the cookie option.
+    pub(crate) fn cookie(&self) -> Option<&[u8]> {
+        let mut options = self.edns.iter().flat_map(|edns| &edns.options);
+        options.find(|option| option.0 == OPTION_COOKIE).map(|option| &*option.1)
+    }
+
     /// The codes of the extended errors.
     fn extended_errors(&self) -> Vec<u16> {
         let options = self.edns.iter().flat_map(|edns| &edns.options);
@@ -358,8 +377,17 @@ fn same_set(got: &[RecordView], expected: &[RecordView], ttl: bool) -> bool {
 
 fn unmet_condition(conditions: &Conditions, got: &View, transport: &str) -> Option<String> {
     let Conditions { transport: over, ede, cookie, serial, noedns, set, any_answer, extra_packets } = conditions;
-    if cookie.is_some() || serial.is_some() || *any_answer || *extra_packets {
-        return Some("conditions on cookies, serials and packet sequences cannot be checked yet".into());
+    if serial.is_some() || *any_answer || *extra_packets {
+        return Some("conditions on serials and packet sequences cannot be checked yet".into());
+    }
+    let octets = got.cookie().map_or(0, <[u8]>::len);
+    match cookie.as_deref() {
+        None => {}
+        Some("none") if octets == 0 => {}
+        Some("client") if octets == CLIENT_COOKIE_OCTETS => {}
+        Some("both") if octets > CLIENT_COOKIE_OCTETS => {}
+        Some("none" | "client" | "both") => return Some(format!("has a cookie of {octets} octets")),
+        Some(_) => return Some("such a condition on cookies cannot be checked yet".into()),
     }
     if over.as_deref().is_some_and(|over| over != transport) {
         return Some(format!("came over {transport}"));

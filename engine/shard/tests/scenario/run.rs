@@ -4,7 +4,9 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use ringdns_shard::cache::Flush;
 use ringdns_shard::limits::{MESSAGE_OCTETS_MAX, UDP_PLAIN_OCTETS_MAX, UDP_REPLY_OCTETS_MAX};
+use ringdns_shard::wire::name::{self, Name};
 use ringdns_shard::{Action, Client, Outcome, Shard, Time, Transport};
 
 use crate::model::{Case, Entry, Event, Step, Suite};
@@ -13,6 +15,11 @@ use crate::setup;
 
 /// Actions and deadlines in one step beyond which a shard is taken to go round in circles.
 const ACTIVITY_MAX: usize = 10_000;
+
+/// The time of the day when a case begins.
+const UNIX_SECONDS: u64 = 1_700_000_000;
+/// Octets of a portion of the cache.
+const PORTION_OCTETS: usize = 512;
 
 /// Runs `case` to its end; the error tells the step, its line, what was expected and what came.
 pub(crate) fn run(case: &Case, bar: Bar) -> Result<(), String> {
@@ -82,10 +89,12 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     fn new(case: &'a Case, bar: Bar) -> Result<Run<'a>, String> {
         let images = setup::images(&case.config)?;
+        let mut shard = Shard::new(images, [42; 32]);
+        shard.on_clock(UNIX_SECONDS);
         Ok(Run {
             case,
             bar,
-            shard: Shard::new(images, [42; 32]),
+            shard,
             now: Time::ZERO,
             range_step: 0,
             queries: 0,
@@ -106,6 +115,10 @@ impl<'a> Run<'a> {
                 return if silent { Ok(()) } else { Err(format!("silence was expected, not {:?}", self.last_outcome)) };
             }
             Event::CheckCounter { name, value } => return self.check_counter(name, *value),
+            Event::CheckServer { address, standing } => return self.check_server(address, standing),
+            Event::Flush { name, subtree } => self.flush(name.as_deref(), *subtree)?,
+            Event::Lose => self.outstanding.clear(),
+            Event::Restart => self.restart()?,
             Event::CheckOutCount { count } if self.outstanding.len() == *count => {}
             Event::CheckOutCount { count } => {
                 return Err(format!("{count} queries expected{}", self.show_outstanding()));
@@ -180,6 +193,7 @@ impl<'a> Run<'a> {
 
     /// Carries out the shard's actions and lets the ranges answer, until nothing moves.
     fn pump(&mut self) -> Result<(), String> {
+        self.shard.on_clock(UNIX_SECONDS + self.now.as_micros() / 1_000_000);
         for _ in 0..ACTIVITY_MAX {
             self.buffer.fill(0xaa);
             let mut buffer = std::mem::take(&mut self.buffer);
@@ -283,7 +297,18 @@ impl<'a> Run<'a> {
         }
         // Without `copy_id` the id is one that was not asked with.
         let id = if adjusted("copy_id") { query.view.id } else { !query.view.id };
-        let mut octets = packet::encode(id, &packet, entry.edns.as_ref())?;
+        let client_cookie = query.view.cookie().and_then(|cookie| cookie.first_chunk::<8>());
+        let edns = match (&entry.edns, client_cookie) {
+            (Some(edns), Some(client)) if adjusted("cookie") => Some(packet::with_cookie(edns, client)),
+            (Some(edns), Some(client)) if adjusted("other_cookie") => {
+                Some(packet::with_cookie(edns, &client.map(|octet| !octet)))
+            }
+            (edns, _) => edns.clone(),
+        };
+        let mut octets = packet::encode(id, &packet, edns.as_ref())?;
+        if !adjusted("own_case") {
+            copy_spelling(&query.octets, &mut octets);
+        }
         if adjusted("raw_id") && octets.len() >= 2 {
             octets[..2].copy_from_slice(&query.octets[..2]);
         }
@@ -297,7 +322,12 @@ impl<'a> Run<'a> {
     /// Packets from upstreams that the shard took no notice of.
     fn ignored(&self) -> u64 {
         let counters = self.shard.counters();
-        counters.upstream_unexpected + counters.upstream_mismatched + counters.upstream_malformed
+        counters.upstream_unexpected
+            + counters.upstream_mismatched
+            + counters.upstream_malformed
+            + counters.upstream_case_changed
+            + counters.upstream_cookies_forged
+            + counters.upstream_cookies_missing
     }
 
     fn reply_ignored(&mut self, to: Option<&str>, sender: Option<&str>, entry: &Entry) -> Result<(), String> {
@@ -406,6 +436,51 @@ impl<'a> Run<'a> {
         }
     }
 
+    fn check_server(&self, address: &str, standing: &str) -> Result<(), String> {
+        let address = setup::server_address(address)?;
+        let states = self.shard.server_states();
+        let state = states.iter().find(|state| state.server.address == address);
+        let state = state.ok_or_else(|| format!("{address} is no server of this case"))?;
+        let is = format!("{:?}", state.standing).to_ascii_lowercase();
+        if is == standing { Ok(()) } else { Err(format!("{address} is {is}, not {standing}")) }
+    }
+
+    fn flush(&mut self, name: Option<&str>, subtree: bool) -> Result<(), String> {
+        let name = name.map(|text| text.parse::<Name>().map_err(|why| format!("`{text}` is no name: {why}")));
+        let what = match name.transpose()? {
+            None => Flush::All,
+            Some(name) if subtree => Flush::Subtree(name),
+            Some(name) => Flush::Name(name),
+        };
+        let mut cursor = Some(0);
+        for _ in 0..ACTIVITY_MAX {
+            let Some(at) = cursor else { return Ok(()) };
+            cursor = self.shard.flush_step(&what, at).1;
+        }
+        Err("no end of steps of a flush".into())
+    }
+
+    /// A new shard takes the place of this one, with what its cache held.
+    fn restart(&mut self) -> Result<(), String> {
+        let mut portions = Vec::new();
+        let mut cursor = Some(0);
+        while let Some(at) = cursor {
+            if portions.len() == ACTIVITY_MAX {
+                return Err("no end of portions of the cache".into());
+            }
+            let mut portion = Vec::new();
+            cursor = self.shard.cache_out(self.now, at, PORTION_OCTETS, &mut portion);
+            portions.push(portion);
+        }
+        self.shard = Shard::new(setup::images(&self.case.config)?, [43; 32]);
+        self.shard.on_clock(UNIX_SECONDS + self.now.as_micros() / 1_000_000);
+        for portion in portions {
+            self.shard.cache_in(self.now, &portion).map_err(|_| "the shard does not take what it gave out")?;
+        }
+        self.outstanding.clear();
+        Ok(())
+    }
+
     /// Nothing may be left over: no unchecked reply, nobody waiting, nothing in flight.
     fn end(&self) -> Result<(), String> {
         if let Some(reply) = self.replies.first() {
@@ -434,6 +509,15 @@ impl<'a> Run<'a> {
             true => "; no query is out".into(),
             false => self.outstanding.iter().map(show).collect(),
         }
+    }
+}
+
+/// Spells the question of a reply as its query does, where it is the same: most servers copy it.
+fn copy_spelling(query: &[u8], reply: &mut [u8]) {
+    const QUESTION_AT: usize = 12;
+    let Some(end) = query.get(QUESTION_AT..).and_then(name::measure).map(|octets| QUESTION_AT + octets) else { return };
+    if let Some(spelt) = reply.get_mut(QUESTION_AT..end).filter(|spelt| name::same(spelt, &query[QUESTION_AT..end])) {
+        spelt.copy_from_slice(&query[QUESTION_AT..end]);
     }
 }
 

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringdns_shard::Images;
-use ringdns_shard::guard::{Acl, Network};
+use ringdns_shard::guard::{Acl, Network, cookie, rate};
 use ringdns_shard::images::{Bounds, CacheSettings, Listener, Zone};
 use ringdns_shard::upstream::{Kind, Pool, Protocol, Routes, Server, Strategy, Target};
 use ringdns_shard::wire::name::{HashKey, Name};
 use ringdns_shard::zone;
 
 use crate::model::{AuthZone, Config, ZoneClause};
+use crate::packet;
 
 /// The images; the error says which setting is at fault.
 pub(crate) fn images(config: &Config) -> Result<Arc<Images>, String> {
@@ -47,19 +48,25 @@ pub(crate) fn images(config: &Config) -> Result<Arc<Images>, String> {
         keys: Arc::default(),
         pools,
         cache: CacheSettings {
-            octets: 1 << 20,
+            octets: count(config, "cache-octets", 1 << 20)?,
             min_ttl: ttl(config, "min", 0),
             max_ttl: ttl(config, "max", 86_400),
             negative_max_ttl: ttl(config, "max_negative", 3_600),
-            ..CacheSettings::PLAIN
+            failure_ttl: Duration::from_secs(count(config, "cache-fail-ttl", 0)? as u64),
+            stale: Duration::from_secs(count(config, "serve-expired-ttl", 0)? as u64),
+            stale_after: Duration::from_millis(count(config, "serve-expired-client-timeout", 1_800)? as u64),
+            prefetch: setting(config, "prefetch") == Some("yes"),
         },
         bounds: Bounds {
             resolves: count(config, "num-queries-per-thread", 1_000)?,
             waiters: count(config, "waiters-per-name", 1_000)?,
             tcp_idle: Duration::from_secs(10),
             udp_ports: 8,
-            ..Bounds::DEFAULT
+            zone_resolves: count(config, "zone-queries", 1_000)?,
+            zone_rate: count(config, "zone-ratelimit", 0)? as u32,
         },
+        rate: rate(config)?,
+        cookies: Arc::new(cookies(config)?),
         ..Images::bare(hash_key)
     }))
 }
@@ -83,6 +90,39 @@ fn setting<'a>(config: &'a Config, key: &str) -> Option<&'a str> {
 fn count(config: &Config, key: &str, default: usize) -> Result<usize, String> {
     let parse = |text: &str| text.parse().map_err(|_| format!("{key}: `{text}` is no count"));
     setting(config, key).map_or(Ok(default), parse)
+}
+
+/// `ip-ratelimit: "24 10 truncate"`: bits of an IPv4 prefix, queries a second, what becomes of more.
+fn rate(config: &Config) -> Result<Option<rate::Settings>, String> {
+    let Some(text) = setting(config, "ip-ratelimit") else { return Ok(None) };
+    let bad =
+        || format!("ip-ratelimit: `{text}`: bits, queries a second and drop, truncate, refuse or dry were expected");
+    let [bits, qps, action] = text.split(' ').collect::<Vec<_>>()[..] else { return Err(bad()) };
+    let prefix = rate::Prefix {
+        family: rate::Family::Ipv4,
+        bits: bits.parse().map_err(|_| bad())?,
+        qps: qps.parse().map_err(|_| bad())?,
+    };
+    Ok(Some(rate::Settings {
+        prefixes: vec![prefix],
+        action: match action {
+            "drop" | "dry" => rate::Action::Drop,
+            "truncate" => rate::Action::Truncate,
+            "refuse" => rate::Action::Refuse,
+            _ => return Err(bad()),
+        },
+        dry_run: action == "dry",
+        exempt: Acl::default(),
+        entries: 1 << 10,
+    }))
+}
+
+/// `cookie-secret`: 32 hexadecimal digits.
+fn cookies(config: &Config) -> Result<cookie::Secrets, String> {
+    let Some(text) = setting(config, "cookie-secret") else { return Ok(cookie::Secrets::default()) };
+    let octets = packet::octets_of_hex(text)?;
+    let secret = octets.try_into().map_err(|_| format!("cookie-secret: `{text}` are not 16 octets"))?;
+    Ok([secret].into_iter().collect())
 }
 
 fn ttl(config: &Config, key: &str, default: u64) -> Duration {
@@ -113,17 +153,21 @@ fn pool(clause: &ZoneClause) -> Result<Pool, String> {
     let strategy = match option("strategy") {
         None | Some("fallback") => Strategy::Fallback,
         Some("uniform") => Strategy::Uniform,
+        Some("minload") => Strategy::Minload,
+        Some("parallel") => Strategy::Parallel,
+        Some("balanced") => Strategy::Balanced,
         Some(other) => return Err(unknown("strategy", other)),
     };
     let timeout = option("timeout").unwrap_or("2");
     let timeout = timeout.parse::<f64>().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    let servers = clause.addresses.iter().map(|text| Ok(Server { protocol, address: server_address(text)? }));
+    let servers = clause.addresses.iter().map(|text| Ok(Server { protocol, address: server_address(text)? }.into()));
     Ok(Pool {
         name: clause.name.clone(),
         servers: servers.collect::<Result<_, String>>()?,
         kind,
         strategy,
         timeout: timeout.ok_or_else(|| unknown("timeout", option("timeout").unwrap_or("")))?,
+        spec: Box::default(),
     })
 }
 

@@ -185,6 +185,14 @@ impl<'a> Reader<'a> {
             ("TRAFFIC", []) => Event::Traffic,
             ("NOTHING", []) => Event::Nothing,
             ("CHECK_SILENCE", []) => Event::CheckSilence,
+            ("CHECK_SERVER", [address, standing]) => {
+                Event::CheckServer { address: address.to_string(), standing: standing.to_string() }
+            }
+            ("FLUSH", ["all"]) => Event::Flush { name: None, subtree: false },
+            ("FLUSH", ["name", name]) => Event::Flush { name: Some(name.to_string()), subtree: false },
+            ("FLUSH", ["subtree", name]) => Event::Flush { name: Some(name.to_string()), subtree: true },
+            ("LOSE", []) => Event::Lose,
+            ("RESTART", []) => Event::Restart,
             ("CHECK_COUNTER", [name, value]) => {
                 Event::CheckCounter { name: name.to_string(), value: u64::from(number(value)?) }
             }
@@ -222,7 +230,10 @@ impl<'a> Reader<'a> {
                 "ADJUST" => {
                     for word in rest {
                         match word {
-                            "copy_id" | "copy_query" | "raw_id" | "do_not_answer" => entry.adjust.push(word.into()),
+                            "copy_id" | "copy_query" | "raw_id" | "do_not_answer" | "own_case" | "cookie"
+                            | "other_cookie" => {
+                                entry.adjust.push(word.into());
+                            }
                             _ => return Err(format!("ADJUST does not know `{word}`")),
                         }
                     }
@@ -311,7 +322,19 @@ fn server_option(config: &mut Config, key: &str, value: &str) -> Result<(), Stri
         "cache-min-ttl" => drop(config.ttl.insert("min".into(), u64::from(number(value)?))),
         "cache-max-ttl" => drop(config.ttl.insert("max".into(), u64::from(number(value)?))),
         "cache-max-negative-ttl" => drop(config.ttl.insert("max_negative".into(), u64::from(number(value)?))),
-        "identity" | "version" | "num-queries-per-thread" | "waiters-per-name" => {
+        "identity"
+        | "version"
+        | "num-queries-per-thread"
+        | "waiters-per-name"
+        | "cache-octets"
+        | "cache-fail-ttl"
+        | "serve-expired-ttl"
+        | "serve-expired-client-timeout"
+        | "prefetch"
+        | "zone-queries"
+        | "zone-ratelimit"
+        | "ip-ratelimit"
+        | "cookie-secret" => {
             config.other.entry(key.to_string()).or_default().push(vec![unquoted(value)]);
         }
         _ => return Err(format!("server: does not know `{key}`")),
@@ -360,6 +383,10 @@ fn match_word(entry: &mut Entry, word: &str) -> Result<(), String> {
             return Ok(());
         }
         _ => {
+            if let Some(kind @ ("none" | "client" | "both")) = word.strip_prefix("cookie=") {
+                conditions.cookie = Some(kind.to_string());
+                return Ok(());
+            }
             conditions.ede = match word.strip_prefix("ede=") {
                 Some("any") => Some(Ede::Word(EdeWord::Any)),
                 Some("none") => Some(Ede::Word(EdeWord::None)),

@@ -34,7 +34,8 @@ fn message(counts: [u8; 3], records: &[&[u8]]) -> Vec<u8> {
 fn passed_on(message: &[u8], age: u64) -> Option<Result<usize, &'static str>> {
     let answer = Answer::parse(message, QUESTION.len(), &CACHE, false).ok()?;
     let mut out = vec![0; MESSAGE_OCTETS_MAX];
-    let reply = Reply { id: 0x4007, flags: flags::RD | flags::RA, question: QUESTION, opt: None, limit: 1232 };
+    let reply =
+        Reply { id: 0x4007, flags: flags::RD | flags::RA, question: QUESTION, opt: None, limit: 1232, stale: false };
     let (octets, _) = answer.write(&mut out, Duration::from_secs(age), &reply);
     let header = Header::parse(&out).expect("a reply has a header");
     let mut opts = 0;
@@ -95,10 +96,11 @@ fn images(target: Target) -> Arc<Images> {
         let server = Server { protocol: Protocol::Udp, address: ([192, 0, 2, host], 53).into() };
         Arc::new(Pool {
             name: host.to_string(),
-            servers: vec![server],
+            servers: vec![server.into()],
             kind: Kind::Resolver,
             strategy: Strategy::Fallback,
             timeout: Duration::from_secs(1),
+            spec: Box::default(),
         })
     };
     let test: Name = "test".parse().expect("a name of ours");
@@ -131,10 +133,11 @@ fn an_answer_of_a_former_route_is_not_kept() {
     let mut shard = Shard::new(images(Target::Pools(vec![0])), [1; 32]);
     assert_eq!(ask(&mut shard, QUESTION, &mut buffer), Outcome::Pending);
     let Some(Action::AskUdp { socket, server, .. }) = shard.poll_action(&mut buffer) else { panic!("no query") };
-    let id = [buffer[0], buffer[1]];
-    shard.on_images(images(Target::Pools(vec![1])));
+    let (id, spelt) = ([buffer[0], buffer[1]], buffer[12..RECORDS_AT].to_vec());
+    shard.on_images(Time::from_secs(1), images(Target::Pools(vec![1])));
     let mut reply = message([1, 0, 0], &[b"\xc0\x0c\0\x01\0\x01\0\0\x0e\x10\0\x04\xc0\0\x02\x01"]);
     reply[..2].copy_from_slice(&id);
+    reply[12..RECORDS_AT].copy_from_slice(&spelt);
     shard.on_reply_udp(Time::from_secs(1), socket, server, &reply);
     assert!(matches!(shard.poll_action(&mut buffer), Some(Action::Reply { .. })), "who asked before gets the answer");
     assert_eq!(ask(&mut shard, QUESTION, &mut buffer), Outcome::Pending, "who asks now is asked for elsewhere");

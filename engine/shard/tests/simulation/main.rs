@@ -1,6 +1,7 @@
-//! A random simulation in virtual time: thousands of clients, a network that loses, doubles and reorders, and three servers
-//! that are honest, slow, silent, lying, failing or short of words by turns. Whatever happens, each client gets the
-//! truth or an error, once, in time.
+//! A random simulation in virtual time: thousands of clients, a network that loses, doubles and reorders, and five servers
+//! of different natures (with cookies and without, without EDNS, with letters of their own) that are honest, slow, silent,
+//! lying, poisoning, failing or short of words by turns, asked in every order that there is. Whatever happens, each client
+//! gets the truth, as it is or was, or an error, once, in time; and nothing is left over.
 //!
 //! `RINGDNS_SEED=N cargo test -p ringdns-shard --test simulation` repeats the run of seed N; a failing run prints its seed.
 
@@ -56,8 +57,22 @@ fn whatever_servers_and_network_do_clients_get_the_truth_or_an_error_in_time() {
         ("replies with a wrong id or sender", sum.upstream_unexpected),
         ("replies to another question", sum.upstream_mismatched),
         ("garbage", sum.upstream_malformed),
+        ("answers to something else", sum.upstream_useless),
+        ("letters of another case", sum.upstream_case_changed),
+        ("forged cookies", sum.upstream_cookies_forged),
+        ("cookies that were not wanted", sum.upstream_bad_cookies),
+        ("servers without EDNS", sum.upstream_edns_refused),
+        ("probes", sum.upstream_probes),
+        ("names below others that do not exist", sum.cache_cuts),
+        ("failures remembered", sum.failures_repeated),
+        ("refreshes", sum.refreshes),
+        ("stale answers with all servers down", sum.stale_down),
+        ("stale answers in time", sum.stale_slow),
+        ("stale answers after failures", sum.stale_failed),
+        ("stale answers at a bound", sum.stale_limited),
+        ("refusals for a zone", sum.refused_zone),
     ] {
-        assert!(count > 20, "{what}: {count}");
+        assert!(count > 5, "{what}: {count}");
     }
     assert!(sum.rcode_servfail * 4 < sum.replies, "most clients get an answer");
     run(RandomState::new().hash_one(0));

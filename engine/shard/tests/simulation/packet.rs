@@ -34,49 +34,130 @@ pub(crate) fn query(asking: &Asking, question: &Question) -> Vec<u8> {
     octets
 }
 
-/// The question of one of the shard's queries, and the octets in which it stands.
-pub(crate) fn question(query: &[u8]) -> (Question, &[u8]) {
+/// One of the shard's queries, read.
+pub(crate) struct Query<'q> {
+    pub(crate) question: Question,
+    /// The question as it stands there, in letters of random case.
+    pub(crate) octets: &'q [u8],
+    pub(crate) id: [u8; 2],
+    pub(crate) recursion_desired: bool,
+    pub(crate) edns: bool,
+    /// The cookie in it, where there is one.
+    pub(crate) cookie: Option<&'q [u8]>,
+}
+
+/// Octets of the client's part of a cookie.
+pub(crate) const CLIENT_COOKIE_OCTETS: usize = 8;
+
+/// Reads one of the shard's queries.
+pub(crate) fn read(query: &[u8]) -> Query<'_> {
     let header = Header::parse(query).expect("a query has a header");
-    assert_eq!((header.flags & !(flags::RD | flags::CD), header.counts), (0, [1, 0, 0, 1]));
+    let edns = header.counts[3] == 1;
+    assert_eq!(header.flags & !(flags::RD | flags::CD), 0);
+    assert_eq!(header.counts, [1, 0, 0, u16::from(edns)]);
     let name_octets = name::measure(&query[HEADER_OCTETS..]).expect("a query has a name");
     let octets = &query[HEADER_OCTETS..HEADER_OCTETS + name_octets + 4];
     let [.., t0, t1, 0, 1] = *octets else { panic!("a query is of class IN") };
     let opt = &query[HEADER_OCTETS + octets.len()..];
-    assert!(opt.len() == 11 && opt[..3] == [0, 0, 41], "a query ends in its OPT record");
+    let cookie = match opt {
+        [] => None,
+        [0, 0, 41, _, _, 0, 0, _, 0, 0, 0] => None,
+        [0, 0, 41, _, _, 0, 0, _, 0, 0, all, 0, 10, 0, own, cookie @ ..] => {
+            assert_eq!((usize::from(*all), usize::from(*own)), (cookie.len() + 4, cookie.len()));
+            assert!(cookie.len() == CLIENT_COOKIE_OCTETS || (16..=40).contains(&cookie.len()));
+            Some(cookie)
+        }
+        _ => panic!("a query ends in its OPT record, and that holds a cookie at most"),
+    };
+    assert_eq!(edns, !opt.is_empty());
     let question = Question {
-        name: octets[..name_octets].to_vec(),
+        name: octets[..name_octets].to_ascii_lowercase(),
         qtype: u16::from_be_bytes([t0, t1]),
-        dnssec_ok: opt[7] & 0x80 != 0,
+        dnssec_ok: edns && opt[7] & 0x80 != 0,
         checking_disabled: header.has(flags::CD),
     };
-    (question, octets)
+    let id = [query[0], query[1]];
+    Query { question, octets, id, recursion_desired: header.has(flags::RD), edns, cookie }
+}
+
+/// What a server says beside the truth.
+pub(crate) struct Manners<'m> {
+    /// The question comes back in small letters.
+    pub(crate) folds_case: bool,
+    /// The cookie of the reply.
+    pub(crate) cookie: Option<&'m [u8]>,
+    /// Records that nobody has asked for are among the others.
+    pub(crate) poisons: bool,
 }
 
 /// What a server says, in one of the many forms that mean the same.
-pub(crate) fn reply(random: &mut Random, query: &[u8], truth: &Truth) -> Vec<u8> {
-    let (question, octets) = question(query);
-    let name = &octets[..octets.len() - 4];
-    let asked = if random.percent(80) { name.to_vec() } else { random.spelt(name) };
-    let word = flags::QR | flags::RA | flags::RD | truth.rcode;
-    let mut message =
-        [&query[..2], &word.to_be_bytes(), &[0, 1, 0, 0, 0, 0, 0, 0], &asked, &octets[name.len()..]].concat();
-    for record in &truth.records {
+pub(crate) fn reply(random: &mut Random, query: &Query<'_>, truth: &Truth, manners: &Manners<'_>) -> Vec<u8> {
+    let mut octets = query.octets.to_vec();
+    if manners.folds_case {
+        let name_end = octets.len() - 4;
+        octets[..name_end].make_ascii_lowercase();
+    }
+    // An origin has AA set, a resolver RA and, where it has validated, AD.
+    let of_server = match query.recursion_desired {
+        true if random.percent(50) => flags::RD | flags::RA | flags::AD,
+        true => flags::RD | flags::RA,
+        false => flags::AA,
+    };
+    let word = flags::QR | of_server | truth.rcode;
+    let mut message = [&query.id[..], &word.to_be_bytes(), &[0, 1, 0, 0, 0, 0, 0, 0], &octets].concat();
+    let mut records = truth.records.clone();
+    if manners.poisons {
+        poison(random, &mut records, truth);
+    }
+    for record in &records {
         message[5 + 2 * record.section as usize] += 1;
-        put_name(random, &mut message, &record.owner, &question.name);
+        put_name(random, &mut message, &record.owner, &query.question.name);
         message.extend(record.rtype.to_be_bytes());
         message.extend([0, 1]);
         message.extend(record.ttl.to_be_bytes());
         let length_at = message.len();
         message.extend([0, 0]);
-        put_data(random, &mut message, record, &question.name);
+        put_data(random, &mut message, record, &query.question.name);
         let length = (message.len() - length_at - 2) as u16;
         message[length_at..length_at + 2].copy_from_slice(&length.to_be_bytes());
     }
-    if random.percent(90) {
-        message[11] += 1;
-        message.extend([0, 0, 41, 4, 208, 0, 0, u8::from(question.dnssec_ok) << 7, 0, 0, 0]);
+    if query.edns {
+        put_opt(&mut message, 0, query.question.dnssec_ok, manners.cookie);
     }
     message
+}
+
+/// Adds an OPT record, with the upper bits of the response code.
+pub(crate) fn put_opt(message: &mut Vec<u8>, upper: u8, dnssec_ok: bool, cookie: Option<&[u8]>) {
+    message[11] += 1;
+    message.extend([0, 0, 41, 4, 208, upper, 0, u8::from(dnssec_ok) << 7, 0]);
+    match cookie {
+        None => message.extend([0, 0]),
+        Some(cookie) => {
+            message.extend([0, cookie.len() as u8 + 4, 0, 10, 0, cookie.len() as u8]);
+            message.extend(cookie);
+        }
+    }
+}
+
+/// Puts records among the others that nobody has asked for: of other names, or of types that have no business there. In an
+/// answer that has none there is no place for them: it would be another answer.
+fn poison(random: &mut Random, records: &mut Vec<Record>, truth: &Truth) {
+    let has_answer = truth.records.iter().any(|record| record.section == Section::Answer);
+    let mut put = |section, owner: &[u8], rtype, data: &[u8]| {
+        let end = records.iter().filter(|record| record.section <= section).count();
+        let record = Record { section, owner: owner.into(), rtype, ttl: 9999, data: data.into() };
+        records.insert(end, record);
+    };
+    let bank = b"\x04bank\x04test\0";
+    if has_answer && truth.rcode == 0 && random.percent(60) {
+        put(Section::Answer, bank, rtype::A, &[6; 4]);
+    }
+    if random.percent(60) {
+        put(Section::Authority, bank, rtype::NS, b"\x02ns\x04evil\0");
+        put(Section::Authority, bank, rtype::A, &[6; 4]);
+    }
+    put(Section::Additional, b"\x02ns\x04evil\0", rtype::A, &[6; 4]);
 }
 
 /// Writes a name: compressed, where it ends in the name asked for, or not.
@@ -107,6 +188,8 @@ pub(crate) struct View {
     pub(crate) records: Vec<Record>,
     /// The DO bit of the OPT record, where there is one.
     pub(crate) opt: Option<bool>,
+    /// The extended error in it.
+    pub(crate) error: Option<u16>,
 }
 
 /// Reads a reply to a question that was spelt so. Panics where it does not parse or spells the name in another way.
@@ -114,7 +197,7 @@ pub(crate) fn view(message: &[u8], spelt: &[u8]) -> View {
     let header = Header::parse(message).expect("a reply has a header");
     let at = HEADER_OCTETS + spelt.len();
     assert_eq!(&message[HEADER_OCTETS..at], spelt, "the question comes back as it was asked");
-    let mut view = View { header, records: Vec::new(), opt: None };
+    let mut view = View { header, records: Vec::new(), opt: None, error: None };
     let asked = &spelt[..spelt.len() - 4];
     let mut end = at;
     for record in records(message, header, at) {
@@ -123,6 +206,11 @@ pub(crate) fn view(message: &[u8], spelt: &[u8]) -> View {
         if record.rtype == rtype::OPT {
             assert!(view.opt.is_none(), "there is one OPT record");
             view.opt = Some(record.ttl & 0x8000 != 0);
+            view.error = match message[record.data] {
+                [] => None,
+                [0, 15, 0, 2, high, low] => Some(u16::from_be_bytes([high, low])),
+                ref other => panic!("nobody asked for these options: {other:02x?}"),
+            };
             continue;
         }
         let owner = expand(message, record.owner_at).0;

@@ -1,24 +1,25 @@
 //! The shard, its clients and servers, and the clock; what must hold is checked at every event.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
+use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ringdns_shard::guard::Acl;
 use ringdns_shard::images::{Bounds, CacheSettings, Listener};
-use ringdns_shard::limits::{ATTEMPTS_MAX, MESSAGE_OCTETS_MAX, UDP_REPLY_OCTETS_MAX};
+use ringdns_shard::limits::{ATTEMPTS_MAX, MESSAGE_OCTETS_MAX, PROBES_MAX, STALE_TTL_SECONDS, UDP_REPLY_OCTETS_MAX};
 use ringdns_shard::telemetry::Counters;
 use ringdns_shard::tsig::{Algorithm, Key, Transaction};
-use ringdns_shard::upstream::{Kind, Pool, Protocol, Routes, Server, Strategy, Target};
+use ringdns_shard::upstream::{Kind, Member, Pool, Protocol, Routes, Server, Standing, Strategy, Target};
 use ringdns_shard::wire::message::{Section, flags};
 use ringdns_shard::wire::name::{HashKey, Name};
-use ringdns_shard::{Action, Client, Images, Outcome, Shard, Time, Transport};
+use ringdns_shard::wire::rdata::rtype;
+use ringdns_shard::{Action, Client, Images, Outcome, Shard, Time, Transport, wire};
 
 use crate::packet::{self, Asking, View};
 use crate::random::Random;
-use crate::servers::{Datagram, Servers, Stream};
-use crate::truth::{Question, Record};
+use crate::servers::{Datagram, Mood, Servers, Stream, Told, edition};
+use crate::truth::{Question, Truth, apex, suffix};
 
 /// Sockets towards servers.
 pub(crate) const UDP_PORTS: u8 = 4;
@@ -28,20 +29,42 @@ const QUERIES: u64 = 4_000;
 const NAMES: u64 = 300;
 /// How long clients ask.
 const ASKING: Duration = Duration::from_secs(60);
+/// How long all servers are silent.
+const OUTAGE: Duration = Duration::from_secs(8);
 const TIMEOUT: Duration = Duration::from_secs(1);
 /// A tick of the shard's timers.
 const TICK: Duration = Duration::from_micros(1_024);
 const CACHE: CacheSettings = CacheSettings {
-    octets: 24_000,
+    octets: 64_000,
     min_ttl: Duration::ZERO,
     max_ttl: Duration::from_secs(40),
     negative_max_ttl: Duration::from_secs(10),
-    ..CacheSettings::PLAIN
+    failure_ttl: Duration::from_secs(1),
+    stale: Duration::from_secs(60),
+    stale_after: Duration::from_millis(300),
+    prefetch: true,
 };
-const BOUNDS: Bounds =
-    Bounds { resolves: 24, waiters: 5, tcp_idle: Duration::from_secs(10), udp_ports: UDP_PORTS, ..Bounds::DEFAULT };
+const BOUNDS: Bounds = Bounds {
+    resolves: 24,
+    waiters: 5,
+    tcp_idle: Duration::from_secs(10),
+    udp_ports: UDP_PORTS,
+    zone_resolves: 9,
+    zone_rate: 0,
+};
+/// Where names go: the zone, how many servers it has, how they are asked, in which order, and what they are.
+const ZONES: [(&str, usize, Protocol, Strategy, Kind); 6] = [
+    ("uniform.test", 5, Protocol::Udp, Strategy::Uniform, Kind::Resolver),
+    ("tcp.test", 1, Protocol::Tcp, Strategy::Fallback, Kind::Resolver),
+    ("minload.test", 3, Protocol::Udp, Strategy::Minload, Kind::Resolver),
+    ("parallel.test", 5, Protocol::Udp, Strategy::Parallel, Kind::Resolver),
+    ("balanced.test", 2, Protocol::Udp, Strategy::Balanced, Kind::Resolver),
+    ("origin.test", 3, Protocol::Udp, Strategy::Uniform, Kind::Authoritative),
+];
 /// Actions at one moment beyond which the shard is taken to go round in circles.
 const ACTIVITY_MAX: usize = 10_000;
+/// Of what was told for a question, so much is remembered.
+const TOLD_MAX: usize = 64;
 
 enum Event {
     /// A client asks, and says when the next one will.
@@ -49,6 +72,10 @@ enum Event {
     /// Many ask at once: the same name, or a name each.
     Crowd,
     Mood,
+    /// All servers fall silent.
+    Outage,
+    /// All servers are honest.
+    Recovery,
     Datagram(Datagram),
     Stream(u64, Stream),
 }
@@ -67,6 +94,8 @@ pub(crate) struct World {
     random: Random,
     shard: Shard,
     servers: Servers,
+    /// All servers are silent.
+    outage: bool,
     now: Time,
     /// By time, then by number.
     agenda: BinaryHeap<Reverse<(Time, u64)>>,
@@ -76,13 +105,15 @@ pub(crate) struct World {
     waiting: BTreeMap<u64, Asked>,
     /// TCP exchanges that the shard has open.
     exchanges: HashSet<u64>,
-    /// When the truth was last told to the shard.
-    told: HashMap<Question, Time>,
+    /// When the truth was told to the shard, and in which edition.
+    told: HashMap<Question, VecDeque<(Time, u64)>>,
     buffer: Vec<u8>,
     asked: u64,
     signed: u64,
     errors: u64,
     refused: u64,
+    /// Answers that said they were.
+    stale: u64,
     sent_udp: u64,
     sent_tcp: u64,
 }
@@ -96,6 +127,7 @@ impl World {
             random,
             shard: Shard::new(Arc::new(images(&servers)), shard_seed),
             servers,
+            outage: false,
             now: Time::from_secs(1),
             agenda: BinaryHeap::new(),
             events: HashMap::new(),
@@ -108,6 +140,7 @@ impl World {
             signed: 0,
             errors: 0,
             refused: 0,
+            stale: 0,
             sent_udp: 0,
             sent_tcp: 0,
         };
@@ -115,6 +148,7 @@ impl World {
         for event in [Event::Ask, Event::Crowd, Event::Mood] {
             world.plan(Duration::ZERO, event);
         }
+        world.plan(ASKING / 3, Event::Outage);
         world
     }
 
@@ -148,22 +182,25 @@ impl World {
     /// What must hold when nothing is to come any more. Returns what was counted.
     pub(crate) fn end(self) -> Counters {
         assert!(self.waiting.is_empty() && self.exchanges.is_empty());
-        assert_eq!((self.shard.waiters(), self.shard.resolves_in_flight()), (0, 0));
+        assert!(self.shard.is_idle(), "{:?}", self.shard);
+        for state in self.shard.server_states() {
+            assert_eq!((state.in_flight, state.standing), (0, Standing::Up), "{state:?}");
+            assert!(state.answered + state.unreachable <= state.asked, "{state:?}");
+        }
         let counters = self.shard.counters();
         assert!(self.asked > QUERIES / 2);
         assert_eq!(counters.queries_udp + counters.queries_tcp, self.asked);
         assert_eq!(counters.replies, self.asked);
         assert_eq!(counters.tsig_verified, self.signed);
         assert_eq!(counters.cache_hits + counters.cache_misses, self.asked);
-        assert_eq!(counters.resolves_failed, self.errors);
         assert_eq!(counters.rcode_servfail, self.errors);
-        assert_eq!(counters.refused_resolves + counters.refused_waiters, self.refused);
+        assert_eq!(counters.refused_resolves + counters.refused_waiters + counters.refused_zone, self.refused);
         assert_eq!(counters.rcode_other, self.refused);
         assert_eq!((counters.upstream_udp, counters.upstream_tcp), (self.sent_udp, self.sent_tcp));
         assert_eq!(counters.rcode_noerror + counters.rcode_nxdomain, self.asked - self.errors - self.refused);
-        let (entries, _) = self.shard.cached();
-        let gone = counters.cache_evictions + counters.cache_expired;
-        assert!(gone + entries as u64 <= counters.cache_inserts);
+        let stale = counters.stale_down + counters.stale_slow + counters.stale_failed + counters.stale_limited;
+        assert!(self.stale <= stale, "{} stale answers were seen, and {stale} counted", self.stale);
+        assert_eq!(self.shard.cache_figures().entries, 0, "time has removed everything");
         counters.clone()
     }
 
@@ -200,21 +237,32 @@ impl World {
                     self.plan(Duration::from_millis(pause), Event::Crowd);
                 }
             }
-            Event::Mood => {
-                self.servers.change_mood(&mut self.random);
-                if is_day {
-                    let pause = self.random.between(100, 1_200);
-                    self.plan(Duration::from_millis(pause), Event::Mood);
+            Event::Mood if is_day => {
+                if !self.outage {
+                    self.servers.change_mood(&mut self.random);
                 }
+                let pause = self.random.between(100, 1_200);
+                self.plan(Duration::from_millis(pause), Event::Mood);
             }
-            Event::Datagram(Datagram { socket, sender, octets, truth_of }) => {
-                self.tell(truth_of);
+            // At night all is well, so that every server is up again in the end.
+            Event::Mood => self.servers.all_are(Mood::Honest),
+            Event::Outage => {
+                self.servers.all_are(Mood::Silent);
+                self.outage = true;
+                self.plan(OUTAGE, Event::Recovery);
+            }
+            Event::Recovery => {
+                self.servers.all_are(Mood::Honest);
+                self.outage = false;
+            }
+            Event::Datagram(Datagram { socket, sender, octets, told }) => {
+                self.tell(told);
                 self.shard.on_reply_udp(self.now, socket, sender, &octets);
             }
             // The shard may have closed the connection meanwhile: then the rim has nothing to say of it.
             Event::Stream(exchange, stream) if self.exchanges.remove(&exchange) => match stream.octets {
                 Some(octets) => {
-                    self.tell(stream.truth_of);
+                    self.tell(stream.told);
                     self.shard.on_reply_tcp(self.now, exchange, &octets);
                 }
                 None => self.shard.on_failure_tcp(self.now, exchange),
@@ -223,25 +271,26 @@ impl World {
         }
     }
 
-    fn tell(&mut self, truth_of: Option<Question>) {
-        if let Some(question) = truth_of {
-            self.told.insert(question, self.now);
-        }
+    fn tell(&mut self, told: Option<Told>) {
+        let Some(Told { question, edition }) = told else { return };
+        let before = self.told.entry(question).or_default();
+        before.push_front((self.now, edition));
+        before.truncate(TOLD_MAX);
     }
 
     /// Something that people ask for.
     fn question(&mut self) -> Question {
         let number = self.random.zipf(NAMES);
-        let place = if self.random.percent(80) { "udp" } else { "tcp" };
-        let text = if number.is_multiple_of(7) {
-            format!("n{number}.a-longer-name.{place}.test")
-        } else {
-            format!("n{number}.{place}.test")
+        let (zone, ..) = ZONES[self.random.below(ZONES.len() as u64) as usize];
+        let host = match self.random.below(10) {
+            0 => format!("below.n{number}"),
+            1 => format!("n{number}.a-longer-name"),
+            _ => format!("n{number}"),
         };
-        let name: Name = text.parse().expect("a name of ours");
+        let name: Name = format!("{host}.{zone}").parse().expect("a name of ours");
         Question {
             name: name.as_wire().to_vec(),
-            qtype: if self.random.percent(70) { 1 } else { 28 },
+            qtype: [rtype::A, rtype::A, rtype::A, rtype::AAAA, rtype::MX][self.random.below(5) as usize],
             dnssec_ok: self.random.percent(20),
             checking_disabled: self.random.percent(10),
         }
@@ -296,7 +345,8 @@ impl World {
                         self.shard.on_failure_udp(self.now, socket, u16::from_be_bytes([query[0], query[1]]));
                         continue;
                     }
-                    for (delay, datagram) in self.servers.on_datagram(&mut self.random, socket, server, &query) {
+                    let (now, path) = (self.now, (socket, server));
+                    for (delay, datagram) in self.servers.on_datagram(&mut self.random, now, path, &query) {
                         self.plan(delay, Event::Datagram(datagram));
                     }
                 }
@@ -304,7 +354,7 @@ impl World {
                     self.sent_tcp += 1;
                     assert!(self.exchanges.insert(exchange), "an exchange has one number");
                     let query = self.buffer[..octets].to_vec();
-                    if let Some((delay, stream)) = self.servers.on_stream(&mut self.random, server, &query) {
+                    if let Some((delay, stream)) = self.servers.on_stream(&mut self.random, self.now, server, &query) {
                         self.plan(delay, Event::Stream(exchange, stream));
                     }
                 }
@@ -329,45 +379,64 @@ impl World {
         if let Some(transaction) = transaction {
             transaction.verify(self.clock(), &mut reply).expect("a reply to a signed query is signed");
         }
-        let View { header, records, opt } = packet::view(&reply, &asking.spelt);
+        let view = packet::view(&reply, &asking.spelt);
+        let header = view.header;
         assert_eq!(header.id, asking.id);
-        assert_eq!(opt, asking.edns.map(|_| question.dnssec_ok));
-        assert!(header.has(flags::QR) && !header.has(flags::AA));
-        assert_eq!(header.has(flags::RD), asking.recursion_desired);
+        assert_eq!(view.opt, asking.edns.map(|_| question.dnssec_ok));
+        let is_origin = apex(&question.name) == b"\x06origin\x04test\0";
+        assert!(header.has(flags::QR) && !header.has(flags::AD));
+        assert_eq!((header.has(flags::RA), header.has(flags::RD)), (!is_origin, asking.recursion_desired));
         assert_eq!(header.has(flags::CD), question.checking_disabled);
-        let rcode = header.flags & flags::RCODE;
-        assert!(header.has(flags::RA) || rcode == 5);
-        match rcode {
+        match header.flags & flags::RCODE {
             2 => self.errors += 1,
             5 => self.refused += 1,
-            _ => return self.hold_against_truth(asked, header.has(flags::TC), rcode, &records),
+            _ => {
+                assert_eq!(header.has(flags::AA), is_origin);
+                return self.hold_against_truth(asked, took, &view);
+            }
         }
-        assert!(records.is_empty() && !header.has(flags::TC), "an error holds no records");
+        assert!(
+            !header.has(flags::AA) && view.records.is_empty() && !header.has(flags::TC),
+            "an error holds no records"
+        );
     }
 
-    fn hold_against_truth(&self, asked: &Asked, truncated: bool, rcode: u16, records: &[Record]) {
+    /// What was told must be what somebody has told the shard, young enough; or, where it is marked as stale, old enough.
+    fn hold_against_truth(&mut self, asked: &Asked, took: Duration, view: &View) {
         let question = &asked.question;
-        let truth = question.truth();
-        assert_eq!(rcode, truth.rcode, "{question:?}");
-        let told = self.told.get(question).expect("nobody knows what was never told");
-        if truncated {
-            assert!(asked.client.via == Transport::Udp && records.is_empty());
-            return;
+        let is_stale = matches!(view.error, Some(3 | 19));
+        assert!(is_stale || view.error.is_none(), "{question:?}: {:?}", view.error);
+        if is_stale {
+            self.stale += 1;
+            assert!(took <= CACHE.stale_after + TICK, "a client waited {took:?} for a stale answer");
         }
-        for part in [Section::Answer, Section::Authority, Section::Additional] {
-            let (said, true_part) = (packet::section(records, part), packet::section(&truth.records, part));
-            let left_out = part == Section::Additional && said.is_empty();
-            assert!(left_out || said == true_part, "{question:?}: {said:?} is not {true_part:?}");
-        }
-        let age = (self.now - *told).as_secs() as u32;
-        let negative = rcode == 3 || packet::section(&truth.records, Section::Answer).is_empty();
-        let longest = if negative { CACHE.negative_max_ttl } else { CACHE.max_ttl };
-        let least = truth.records.iter().map(|record| record.ttl).min().unwrap_or(0).min(longest.as_secs() as u32);
-        assert!(age < least || *told == self.now, "{question:?}: an answer for {least} s is {age} s old");
-        for (record, true_record) in records.iter().zip(&truth.records) {
-            let most = true_record.ttl.min(longest.as_secs() as u32).saturating_sub(age);
-            assert!(record.ttl <= most, "{question:?}: after {age} s a TTL of {} is above {most}", record.ttl);
-        }
+        // Without EDNS it cannot be told.
+        let ages: &[bool] = if is_stale {
+            &[true]
+        } else if view.opt.is_some() {
+            &[false]
+        } else {
+            &[false, true]
+        };
+        let tellers = tellers(question, view.header.flags & flags::RCODE);
+        let of = |teller| self.told.get(teller).into_iter().flatten().map(move |told| (teller, told));
+        let told = tellers.iter().flat_map(of);
+        let mut truths = HashMap::new();
+        let is_true = told.clone().any(|(teller, &(told, edition))| {
+            let dnssec_ok = teller.dnssec_ok;
+            let about = || Question { dnssec_ok, ..question.clone() };
+            let truth = truths.entry((dnssec_ok, edition)).or_insert_with(|| about().truth(edition));
+            ages.iter().any(|&stale| is_said(asked, truth, view, self.now - told, stale))
+        });
+        assert!(
+            is_true,
+            "{question:?} at {:?}: {:?} {:?} is none of what was told: {:?}\nthe truth now: {:?}",
+            self.now,
+            view.header,
+            view.records,
+            told.collect::<Vec<_>>(),
+            question.truth(edition(self.now)),
+        );
     }
 
     /// What holds after every event.
@@ -378,11 +447,63 @@ impl World {
             *waiters.entry(&asked.question).or_default() += 1;
             assert!(self.now - asked.at <= TIMEOUT + TICK, "a client was forgotten: {:?}", asked.question);
         }
-        assert_eq!(self.shard.resolves_in_flight(), waiters.len());
-        assert!(waiters.len() <= BOUNDS.resolves && waiters.values().all(|&count| count <= BOUNDS.waiters));
-        assert!(self.shard.cached().1 <= CACHE.octets);
-        assert!(self.exchanges.len() <= waiters.len() * ATTEMPTS_MAX);
+        // Some questions go on for the cache alone.
+        let in_flight = self.shard.resolves_in_flight();
+        assert!(waiters.len() <= in_flight && in_flight <= BOUNDS.resolves);
+        assert!(waiters.values().all(|&count| count <= BOUNDS.waiters));
+        let figures = self.shard.cache_figures();
+        assert!(figures.octets <= CACHE.octets, "{figures:?}");
+        assert!(self.exchanges.len() <= in_flight * ATTEMPTS_MAX + PROBES_MAX);
     }
+}
+
+/// The questions whose answers may have brought this one: a denial is of the name, for every type, and for names below; and
+/// a server without EDNS does not hear of DO.
+fn tellers(question: &Question, rcode: u16) -> Vec<Question> {
+    let mut tellers = vec![question.clone()];
+    if question.dnssec_ok {
+        tellers.extend(self::tellers(&Question { dnssec_ok: false, ..question.clone() }, rcode));
+    }
+    if rcode == 3 {
+        let labels = wire::name::labels(&question.name).count();
+        let names = (0..labels).map(|below| suffix(&question.name, below));
+        let types = [rtype::A, rtype::AAAA, rtype::MX];
+        let of_name = |name: &[u8]| types.map(|qtype| Question { name: name.to_vec(), qtype, ..question.clone() });
+        tellers.extend(names.flat_map(of_name));
+    }
+    tellers
+}
+
+/// Whether a reply is what the truth says, told so long ago.
+fn is_said(asked: &Asked, truth: &Truth, view: &View, age: Duration, stale: bool) -> bool {
+    if view.header.flags & flags::RCODE != truth.rcode {
+        return false;
+    }
+    let negative = truth.rcode == 3 || packet::section(&truth.records, Section::Answer).is_empty();
+    let longest = if negative { CACHE.negative_max_ttl } else { CACHE.max_ttl }.as_secs() as u32;
+    let least = truth.records.iter().map(|record| record.ttl).min().unwrap_or(0).min(longest);
+    let life = Duration::from_secs(least.into());
+    // An answer without anything in it is held back: somebody else may have more to say.
+    let held_back = truth.records.is_empty() && age <= TIMEOUT;
+    let young = age < life || age.is_zero() || held_back;
+    // Times are kept in a coarser form than they are given.
+    let old = age + TICK >= life && age < life + CACHE.stale && least > 0;
+    if if stale { !old } else { !young } {
+        return false;
+    }
+    if view.header.has(flags::TC) {
+        return asked.client.via == Transport::Udp && view.records.is_empty();
+    }
+    let is_said = [Section::Answer, Section::Authority, Section::Additional].into_iter().all(|part| {
+        let (said, true_part) = (packet::section(&view.records, part), packet::section(&truth.records, part));
+        said == true_part || part == Section::Additional && said.is_empty()
+    });
+    let age = age.as_secs() as u32;
+    is_said
+        && view.records.iter().zip(&truth.records).all(|(record, true_record)| match stale {
+            true => record.ttl == STALE_TTL_SECONDS,
+            false => record.ttl <= true_record.ttl.min(longest).saturating_sub(age),
+        })
 }
 
 /// The key of clients that sign.
@@ -393,23 +514,24 @@ fn key() -> Arc<Key> {
 
 fn images(servers: &Servers) -> Images {
     let hash_key = HashKey::from_seed([9; 16]);
-    let pool = |name: &str, protocol, strategy| {
-        let servers = servers.addresses.map(|address| Server { protocol, address }).to_vec();
-        Arc::new(Pool { name: name.into(), servers, kind: Kind::Resolver, strategy, timeout: TIMEOUT })
+    let pool = |(zone, count, protocol, strategy, kind): (&str, usize, Protocol, Strategy, Kind)| {
+        let member = |(weight, address)| Member { server: Server { protocol, address }, weight };
+        Arc::new(Pool {
+            name: zone.into(),
+            servers: (1..).zip(servers.addresses).take(count).map(member).collect(),
+            kind,
+            strategy,
+            timeout: TIMEOUT,
+            spec: Box::default(),
+        })
     };
     let name = |text: &str| text.parse::<Name>().expect("a name of ours");
+    let routes = (0..).zip(ZONES).map(|(i, (zone, ..))| (name(zone), Target::Pools(vec![i])));
     Images {
-        hash_key,
         listeners: vec![Listener { allow: Acl::local_and_private() }],
-        identity: Box::default(),
-        version: Box::default(),
-        routes: Arc::new(Routes::new(
-            &hash_key,
-            vec![(name("udp.test"), Target::Pools(vec![0])), (name("tcp.test"), Target::Pools(vec![1]))],
-        )),
-        zones: Vec::new(),
+        routes: Arc::new(Routes::new(&hash_key, routes.collect())),
         keys: Arc::new([Arc::unwrap_or_clone(key())].into_iter().collect()),
-        pools: vec![pool("udp", Protocol::Udp, Strategy::Uniform), pool("tcp", Protocol::Tcp, Strategy::Fallback)],
+        pools: ZONES.map(pool).to_vec(),
         cache: CACHE,
         bounds: BOUNDS,
         ..Images::bare(hash_key)

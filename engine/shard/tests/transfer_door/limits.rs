@@ -6,7 +6,7 @@ use std::time::Duration;
 use ringdns_shard::guard::rrl::Settings;
 use ringdns_shard::tsig::Transaction;
 use ringdns_shard::wire::rdata::rtype;
-use ringdns_shard::{Outcome, Transport};
+use ringdns_shard::{Outcome, Time, Transport};
 
 use crate::world::{ASKER, CLOCK, Engine, images, key, query, query_with_edns, rcode};
 
@@ -81,7 +81,7 @@ fn settings_that_change_begin_anew_and_others_do_not() {
         let mut images = images();
         images.rrl = rrl;
         images.bounds.tcp_idle = Duration::from_secs(5);
-        drop(engine.shard.on_images(Arc::new(images)));
+        drop(engine.shard.on_images(Time::ZERO, Arc::new(images)));
         answered(&mut engine, Transport::Udp, &request)
     };
     assert_eq!(after(Some(settings(2, 0))), 2);

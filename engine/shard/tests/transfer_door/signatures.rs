@@ -49,8 +49,8 @@ fn an_answer_that_comes_later_is_signed_too() {
     // Somebody without a signature joins, and gets none.
     assert_eq!(engine.ask(ASKER, Transport::Tcp, &query("www.up.test", rtype::A)), Outcome::Pending);
     let action = engine.shard.poll_action(&mut engine.buffer);
-    let Some(Action::AskUdp { socket, server, octets }) = action else { panic!("{action:?}") };
-    let mut answer = engine.buffer[..octets - 11].to_vec();
+    let Some(Action::AskUdp { socket, server, .. }) = action else { panic!("{action:?}") };
+    let mut answer = engine.buffer[..12 + name("www.up.test").as_wire().len() + 4].to_vec();
     assert_eq!(engine.buffer[10..12], [0, 1], "an OPT record and no signature");
     answer[2..12].copy_from_slice(&[0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0]);
     answer.extend(b"\xc0\x0c\0\x01\0\x01\0\0\x0e\x10\0\x04\xc0\0\x02\x01");

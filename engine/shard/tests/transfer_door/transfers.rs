@@ -8,7 +8,7 @@ use ringdns_shard::wire::rdata::rtype;
 use ringdns_shard::zone::image::Record;
 use ringdns_shard::zone::journal::Journal;
 use ringdns_shard::zone::{Builder, Image, Place};
-use ringdns_shard::{Outcome, TransferMessage, Transport};
+use ringdns_shard::{Outcome, Time, TransferMessage, Transport};
 
 use crate::world::{
     ASKER, Engine, LISTED, STRANGER, extended_error, hash_key, history, image, images, key, name, query,
@@ -264,7 +264,7 @@ fn a_transfer_ends_with_the_image_that_it_began_with() {
     let before = Arc::clone(engine.shard.images().zones[0].image.as_ref().unwrap());
     let mut next = images();
     next.zones[0] = shared("example.test", None, Journal::default());
-    drop(engine.shard.on_images(Arc::new(next)));
+    drop(engine.shard.on_images(Time::ZERO, Arc::new(next)));
     assert_eq!(Arc::strong_count(&before), 2, "the transfer holds it, and whoever swaps must");
     let octets: usize = engine.messages(number).iter().map(Vec::len).sum();
     assert!(octets > 500 * 16);

@@ -104,10 +104,11 @@ pub(crate) fn images() -> Images {
         keys: Arc::new(["move", "other"].map(|text| Arc::unwrap_or_clone(key(text))).into_iter().collect()),
         pools: vec![Arc::new(Pool {
             name: "far".into(),
-            servers: vec![server],
+            servers: vec![server.into()],
             kind: Kind::Resolver,
             strategy: Strategy::Fallback,
             timeout: Duration::from_secs(2),
+            spec: Box::default(),
         })],
         cache: CacheSettings {
             octets: 1 << 20,

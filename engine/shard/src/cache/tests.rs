@@ -1,0 +1,4 @@
+mod eviction;
+mod kept;
+mod memory;
+mod order;

@@ -198,7 +198,7 @@ struct Ours {
 
 impl Ours {
     fn new(octets: usize) -> Ours {
-        let hash_key = HashKey::from_seed([1; 16]);
+        let hash_key = HashKey::from_seed(*b"one of 2^128 key");
         let settings = CacheSettings { octets, max_ttl: Duration::from_hours(24), ..CacheSettings::PLAIN };
         Ours {
             cache: Cache::new(settings, hash_key),

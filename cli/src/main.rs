@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod check;
+mod ctl;
 mod failure;
 mod query;
 mod serve;
@@ -53,6 +54,8 @@ enum Command {
         #[arg(long, hide = true, conflicts_with_all = ["config", "default"])]
         reference: bool,
     },
+    /// Asks the server that runs how it does, flushes its cache, has it reload.
+    Ctl(ctl::Ctl),
     /// Asks a DNS server and shows the answer, as dig does.
     Query(query::Args),
     /// Prints the completions for a shell.
@@ -83,6 +86,7 @@ fn main() -> ExitCode {
         Command::Config { default: true, .. } => print(&config::default_file()),
         Command::Config { reference: true, .. } => print(&config::reference()),
         Command::Config { file, .. } => in_force(file.config).and_then(|text| print(&text)),
+        Command::Ctl(ctl) => ctl::run(ctl),
         Command::Query(args) => Ok(query::run(args)),
         Command::Completions { shell } => print(&completions(shell)),
         Command::Man { folder: None } => manual().and_then(|text| print(&text)),

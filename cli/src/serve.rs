@@ -10,10 +10,12 @@ use std::time::Duration;
 
 use ringdns_control::config::{Protocol, Settings, Source, ZoneFile};
 use ringdns_control::{
-    Cores, Ended, NotLoaded, NotTaken, Notifier, Plane, Portion, Process, Snapshot, notices, random, start_logs,
+    ControlSocket, CoreStatus, Cores, Doors, Ended, NotLoaded, NotTaken, Notifier, Plane, Portion, Process, Snapshot,
+    notices, random, start_logs,
 };
 use ringdns_rim as rim;
 use ringdns_shard::Images;
+use ringdns_shard::cache::Flush;
 
 use crate::failure::Failure;
 
@@ -30,11 +32,13 @@ pub(crate) fn serve(file: Option<PathBuf>) -> Result<ExitCode, Failure> {
     let cpus = settings.cpus(&rim::cpus_online()?, &source.title())?;
     rim::preflight(cpus.len())?;
     let bound = rim::bind(plan(settings, &cpus))?;
-    let pages = settings.control.listen.map(bind_pages).transpose()?;
+    let address = settings.control.listen.map(bind_pages).transpose()?;
     // Before anything that others wrote is read: zone files are parsed, and the cores run, without root's rights.
     if !settings.server.user.is_empty() {
         rim::drop_privileges(&settings.server.user)?;
     }
+    let socket = settings.control.socket.as_deref().map(ControlSocket::bind);
+    let doors = Doors { address, socket: socket.transpose().map_err(Failure::Environment)? };
     let plane = rim::sparingly(|| Plane::open(source, read, &cpus)).map_err(|not_loaded| match not_loaded {
         NotLoaded::Folder(why) => Failure::Environment(why),
         NotLoaded::Zones(faults) => Failure::zones(&faults),
@@ -42,14 +46,14 @@ pub(crate) fn serve(file: Option<PathBuf>) -> Result<ExitCode, Failure> {
     let addresses = bound.addresses();
     let (notifier, notices) = notices();
     let cores = bound.start(plane.images(), cpus.iter().map(|_| random()).collect(), events(notifier))?;
-    let greeting = greeting(&plane, &cpus, &addresses, pages.as_ref().and_then(|pages| pages.local_addr().ok()));
+    let greeting = greeting(&plane, &cpus, &addresses, &doors);
     // What reading took is more than what came of it.
     rim::give_back();
     let ready = || {
         // Where nobody reads standard output, the server serves all the same.
         let _ = io::stdout().write_all(greeting.as_bytes());
     };
-    match process.run(plane, Arc::new(Running(cores)), notices, pages, ready).map_err(cannot_run)? {
+    match process.run(plane, Arc::new(Running(cores)), notices, doors, ready).map_err(cannot_run)? {
         Ended::Stopped | Ended::Interrupted => Ok(ExitCode::SUCCESS),
         Ended::CoreFailed(why) => Err(Failure::Environment(format!("stopped, for {why}"))),
     }
@@ -111,6 +115,18 @@ impl Cores for Running {
         self.0.snapshots(limit).into_iter().map(|answer| answer.map(snapshot)).collect()
     }
 
+    fn statuses(&self, limit: Duration) -> Vec<Option<CoreStatus>> {
+        let status = |status: rim::Status| {
+            let rim::Status { core, now, servers, cache } = status;
+            CoreStatus { core, now, servers, cache }
+        };
+        self.0.statuses(limit).into_iter().map(|answer| answer.map(status)).collect()
+    }
+
+    fn flush(&self, what: &Flush, limit: Duration) -> Result<u64, String> {
+        self.0.flush(what, limit).map_err(|unresponsive| unresponsive.to_string())
+    }
+
     fn probe(&self, limit: Duration) -> bool {
         self.0.probe(limit)
     }
@@ -143,7 +159,7 @@ impl Cores for Running {
 }
 
 /// What is served, and how to try it.
-fn greeting(plane: &Plane, cpus: &[usize], addresses: &[SocketAddr], pages: Option<SocketAddr>) -> String {
+fn greeting(plane: &Plane, cpus: &[usize], addresses: &[SocketAddr], doors: &Doors) -> String {
     let settings = plane.settings();
     let mut lines: Vec<(&str, String)> = Vec::new();
     for (listen, address) in settings.listen.iter().zip(addresses) {
@@ -164,8 +180,11 @@ fn greeting(plane: &Plane, cpus: &[usize], addresses: &[SocketAddr], pages: Opti
         lines.push(("upstream", format!("{} ({})", *upstream.name, servers.join(", "))));
     }
     more(&mut lines, "upstream", settings.upstream.len());
-    if let Some(pages) = pages {
-        lines.push(("control", format!("http://{pages} (/health, /ready, /metrics)")));
+    if let Some(address) = doors.address.as_ref().and_then(|listener| listener.local_addr().ok()) {
+        lines.push(("control", format!("http://{address} (/health, /ready, /metrics, /api/v1/status)")));
+    }
+    if let Some(socket) = &doors.socket {
+        lines.push(("socket", socket.path().display().to_string()));
     }
     lines.extend(trial(settings, addresses).map(|command| ("try", command)));
     let cores = if cpus.len() == 1 { "core" } else { "cores" };

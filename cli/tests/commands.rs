@@ -90,14 +90,14 @@ fn check_verifies_the_digest_of_a_zone() {
 #[test]
 fn check_names_every_mistake_and_ends_with_1() {
     let folder = folder(&[
-        ("r.toml", "[server]\ncores = 0\n[cache]\nstale = \"1d\"\n"),
+        ("r.toml", "[server]\ncores = 0\n[[listen]]\nproxies = []\n"),
         ("z.toml", "[[zone]]\nname = \"a.test\"\nfile = \"a.zone\"\n[[zone]]\nname = \"b.test\"\nfile = \"b.zone\"\n"),
         ("a.zone", "@ 60 A 192.0.2.999\n"),
     ]);
     let (status, out, err) = told(folder.path(), &["check", "-c", "r.toml"]);
     assert_eq!((status, out.as_str(), err.lines().count()), (Some(1), "", 2), "{err}");
     assert!(err.contains("r.toml:2:9: `cores` in [server]: found the number `0`"), "{err}");
-    assert!(err.contains("r.toml:4:1: `stale` in [cache] is not available in this version; remove it"), "{err}");
+    assert!(err.contains("r.toml:4:1: `proxies` in [[listen]] is not available in this version; remove it"), "{err}");
 
     let (status, out, _) = told(folder.path(), &["check", "--json", "-c", "r.toml"]);
     let object: serde_json::Value = serde_json::from_str(&out).expect("one JSON object");

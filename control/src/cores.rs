@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringdns_shard::Images;
+use ringdns_shard::cache::{Figures, Flush};
 use ringdns_shard::telemetry::Counters;
+use ringdns_shard::upstream::ServerState;
+use ringdns_shard::{Images, Time};
 
 /// A counter: its name, its meaning, its value.
 pub type Figure = (&'static str, &'static str, u64);
@@ -50,12 +52,29 @@ pub enum NotTaken {
     Unresponsive(String),
 }
 
+/// What a core knows of its upstreams and of its cache.
+#[derive(Clone, Debug)]
+pub struct CoreStatus {
+    /// The core, from 0.
+    pub core: usize,
+    /// When it told, by the clock of [`ServerState::since`].
+    pub now: Time,
+    /// How each server does.
+    pub servers: Vec<ServerState>,
+    /// What its cache holds.
+    pub cache: Figures,
+}
+
 /// The running cores. Every call may block for as long as its limit says.
 pub trait Cores: Send + Sync + 'static {
     /// Gives each core its new images; the error names the cores that did not take them in time.
     fn swap(&self, images: Vec<Arc<Images>>, limit: Duration) -> Result<(), String>;
     /// What each core has counted; `None` for one that did not answer in time.
     fn snapshots(&self, limit: Duration) -> Vec<Option<Snapshot>>;
+    /// What each core knows of its upstreams and of its cache; `None` for one that did not answer in time.
+    fn statuses(&self, limit: Duration) -> Vec<Option<CoreStatus>>;
+    /// Forgets answers on every core; how many. The error names the cores that did not do all of it in time.
+    fn flush(&self, what: &Flush, limit: Duration) -> Result<u64, String>;
     /// Whether every core answers within the limit.
     fn probe(&self, limit: Duration) -> bool;
     /// The part of a core's cache from `cursor` on, which is 0 at first; the error says that the core did not answer in
@@ -77,6 +96,8 @@ pub(crate) mod fake {
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicBool, Ordering};
 
+    use ringdns_shard::upstream::{Protocol, Server, Standing};
+
     use super::*;
 
     /// Two cores. They take images as long as they hear; the second answers questions as long as it is awake.
@@ -85,6 +106,7 @@ pub(crate) mod fake {
         pub(crate) awake: AtomicBool,
         pub(crate) failure: Mutex<Option<String>>,
         pub(crate) swaps: Mutex<Vec<Vec<Arc<Images>>>>,
+        pub(crate) flushes: Mutex<Vec<Flush>>,
         /// What the cores have in their caches, portion by portion.
         pub(crate) caches: [Mutex<Vec<Vec<u8>>>; 2],
     }
@@ -92,7 +114,14 @@ pub(crate) mod fake {
     impl Default for Fake {
         fn default() -> Fake {
             let (hears, awake) = (AtomicBool::new(true), AtomicBool::new(true));
-            Fake { hears, awake, failure: Mutex::default(), swaps: Mutex::default(), caches: Default::default() }
+            Fake {
+                hears,
+                awake,
+                failure: Mutex::default(),
+                swaps: Mutex::default(),
+                flushes: Mutex::default(),
+                caches: Default::default(),
+            }
         }
     }
 
@@ -118,6 +147,35 @@ pub(crate) mod fake {
                 cache_octets: 100,
             };
             vec![Some(snapshot(0)), self.awake.load(Ordering::Relaxed).then(|| snapshot(1))]
+        }
+
+        fn statuses(&self, _: Duration) -> Vec<Option<CoreStatus>> {
+            let status = |core: u32, standing| {
+                let state = ServerState {
+                    server: Server { protocol: Protocol::Udp, address: "192.0.2.1:53".parse().unwrap() },
+                    pools: [0].into_iter().collect(),
+                    standing,
+                    since: Time::from_micros(1_000_000),
+                    round_trip: Some(Duration::from_millis(4 + u64::from(core))),
+                    loss_percent: 10 * core as u8,
+                    in_flight: core,
+                    asked: 10,
+                    answered: 9,
+                    silent: 1,
+                    unreachable: 2,
+                    outages: 3,
+                    probes: 4,
+                };
+                let cache = Figures { entries: 1, octets: 100, octets_max: 1_000 };
+                CoreStatus { core: core as usize, now: Time::from_micros(61_500_000), servers: vec![state], cache }
+            };
+            let second = self.awake.load(Ordering::Relaxed).then(|| status(1, Standing::Down));
+            vec![Some(status(0, Standing::Up)), second]
+        }
+
+        fn flush(&self, what: &Flush, _: Duration) -> Result<u64, String> {
+            self.flushes.lock().unwrap().push(what.clone());
+            if self.awake.load(Ordering::Relaxed) { Ok(7) } else { Err("no answer in time from core 1".to_owned()) }
         }
 
         fn probe(&self, _: Duration) -> bool {

@@ -10,16 +10,25 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-use crate::cores::{Figure, Snapshot};
+use ringdns_shard::upstream::{ServerState, Standing};
+
+use crate::api::servers::{self, SERVERS_SHOWN_MAX, Seen};
+use crate::cores::{CoreStatus, Figure, Snapshot};
 use crate::status::{Status, Zone};
 
 /// The media type of [`page`].
 pub(crate) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// The page. A core that did not answer has no figures in it but that.
-pub(crate) fn page(snapshots: Vec<Option<Snapshot>>, status: Arc<Status>) -> Result<String, fmt::Error> {
+/// The page. A core that did not answer has no figures in it but that. `refused` are requests for changes that came from
+/// those who may not.
+pub(crate) fn page(
+    snapshots: Vec<Option<Snapshot>>,
+    statuses: Vec<Option<CoreStatus>>,
+    status: Arc<Status>,
+    refused: u64,
+) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Figures { snapshots, status }));
+    registry.register_collector(Box::new(Figures { snapshots, statuses, status, refused }));
     let mut page = String::new();
     text::encode(&mut page, &registry)?;
     Ok(page)
@@ -28,10 +37,15 @@ pub(crate) fn page(snapshots: Vec<Option<Snapshot>>, status: Arc<Status>) -> Res
 /// Name, meaning, and how the value is read from what it is of.
 type Gauge<T> = (&'static str, &'static str, fn(&T) -> i64);
 
+/// The same for what the views of all cores add up to.
+type Sum = (&'static str, &'static str, fn(&ServerState) -> u64);
+
 #[derive(Debug)]
 struct Figures {
     snapshots: Vec<Option<Snapshot>>,
+    statuses: Vec<Option<CoreStatus>>,
     status: Arc<Status>,
+    refused: u64,
 }
 
 impl Collector for Figures {
@@ -40,6 +54,7 @@ impl Collector for Figures {
         counters(&mut encoder, "", &cores, |core| core.shard.each().collect())?;
         counters(&mut encoder, "rim_", &cores, |core| core.rim.clone())?;
         self.of_cores(&mut encoder, &cores)?;
+        self.of_upstreams(&mut encoder)?;
         self.of_zones(&mut encoder)?;
         self.of_the_process(&mut encoder)
     }
@@ -64,6 +79,64 @@ impl Figures {
         let up = self.snapshots.iter().enumerate();
         let up = up.map(|(core, answered)| (core.to_string(), ConstGauge::new(i64::from(answered.is_some()))));
         family(encoder, "ringdns_core_up", "Whether the core answered this page.", MetricType::Gauge, "core", up)
+    }
+
+    /// Of each server what all cores together say; of servers beyond so many nothing, for a page of them all would be
+    /// one that nobody reads.
+    fn of_upstreams(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let limits = self.statuses.iter().flatten();
+        let limits = limits.map(|core| (core.core.to_string(), ConstGauge::new(core.cache.octets_max as i64)));
+        let help = "Memory that cached answers may take.";
+        family(encoder, "ringdns_cache_bytes_max", help, MetricType::Gauge, "core", limits)?;
+        let mut seen = servers::seen(&self.statuses);
+        seen.truncate(SERVERS_SHOWN_MAX);
+        let titles: Vec<String> = seen.iter().map(|seen| servers::title(&seen.server)).collect();
+        let gauges: [Gauge<Seen<'_>>; 4] = [
+            ("ringdns_upstream_server_cores_up", "Cores for which the server answers.", |s| {
+                s.cores(Standing::Up) as i64
+            }),
+            ("ringdns_upstream_server_cores_lossy", "Cores for which it leaves most unanswered.", |s| {
+                s.cores(Standing::Lossy) as i64
+            }),
+            ("ringdns_upstream_server_cores_down", "Cores for which it has not answered for a while.", |s| {
+                s.cores(Standing::Down) as i64
+            }),
+            ("ringdns_upstream_server_in_flight", "Attempts at the server that are in flight.", |s| {
+                s.sum(|state| state.in_flight.into()) as i64
+            }),
+        ];
+        for (name, help, value) in gauges {
+            let values = titles.iter().zip(&seen).map(|(title, seen)| (title.clone(), ConstGauge::new(value(seen))));
+            family(encoder, name, help, MetricType::Gauge, "server", values)?;
+        }
+        let answering = titles.iter().zip(&seen).filter_map(|(title, seen)| Some((title, seen.round_trip()?)));
+        let answering = answering.map(|(title, span)| (title.clone(), ConstGauge::new(span.as_secs_f64())));
+        let help = "Smoothed round trip to the server, the median of the cores.";
+        family(encoder, "ringdns_upstream_server_round_trip_seconds", help, MetricType::Gauge, "server", answering)?;
+        // A sum without one of the cores would look as if it had begun anew.
+        if self.statuses.iter().any(Option::is_none) {
+            return Ok(());
+        }
+        let counters: [Sum; 6] = [
+            ("ringdns_upstream_server_asked", "Attempts at the server, probes included.", |state| state.asked),
+            ("ringdns_upstream_server_answered", "Replies of the server that matched.", |state| state.answered),
+            ("ringdns_upstream_server_silent", "Attempts at the server that got no reply in time.", |state| {
+                state.silent
+            }),
+            ("ringdns_upstream_server_unreachable", "Attempts that did not reach the server.", |state| {
+                state.unreachable
+            }),
+            ("ringdns_upstream_server_outages", "Times that the server went down, core by core.", |state| {
+                state.outages
+            }),
+            ("ringdns_upstream_server_probes", "Probes of the server.", |state| state.probes),
+        ];
+        for (name, help, value) in counters {
+            let values = titles.iter().zip(&seen);
+            let values = values.map(|(title, seen)| (title.clone(), ConstCounter::new(seen.sum(value))));
+            family(encoder, name, help, MetricType::Counter, "server", values)?;
+        }
+        Ok(())
     }
 
     fn of_zones(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -91,7 +164,7 @@ impl Figures {
         let kinds = kinds.into_iter().map(|(kind, count)| (kind.to_owned(), ConstGauge::new(count as i64)));
         let help = "Zones, by where their records come from.";
         family(encoder, "ringdns_zones_by_kind", help, MetricType::Gauge, "kind", kinds)?;
-        let gauges: [(&str, &str, i64); 10] = [
+        let gauges: [(&str, &str, i64); 12] = [
             ("ringdns_zones", "Zones that are served.", totals.served as i64),
             ("ringdns_zones_missing", "Zones that are configured and could not be loaded.", totals.missing as i64),
             ("ringdns_zones_members", "Secondary zones that come from a catalog.", totals.members as i64),
@@ -102,13 +175,27 @@ impl Figures {
             ("ringdns_zones_memory_bytes", "Memory of all zones, all copies together.", totals.octets as i64),
             ("ringdns_zones_retired", "Replaced versions that a transfer still reads.", figures.retired as i64),
             ("ringdns_notifies_waiting", "NOTIFYs that wait to be sent.", figures.notices_waiting as i64),
+            (
+                "ringdns_upstream_names_unresolved",
+                "Names of upstream servers that have no address yet.",
+                self.status.names.unresolved as i64,
+            ),
+            (
+                "ringdns_cache_restoring",
+                "Whether the cache is being read from its file.",
+                i64::from(self.status.is_restoring),
+            ),
         ];
         for (name, help, value) in gauges {
             let metric = ConstGauge::new(value);
             metric.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
         }
         let status = &self.status;
-        let counters: [(&str, &str, u64); 15] = [
+        let counters: [(&str, &str, u64); 19] = [
+            ("ringdns_upstream_names_asked", "Look-ups of names of upstream servers.", status.names.look_ups),
+            ("ringdns_upstream_names_failed", "Those of them that failed.", status.names.failures),
+            ("ringdns_cache_files_refused", "Files with a cache that were of no use.", status.caches_refused),
+            ("ringdns_control_refused", "Requests for changes by those who may not.", self.refused),
             ("ringdns_reloads", "Reloads that took effect.", status.reloads),
             ("ringdns_reloads_failed", "Reloads that met mistakes.", status.reloads_failed),
             ("ringdns_swaps", "Times that the cores were given new images.", figures.swaps),

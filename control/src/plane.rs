@@ -514,7 +514,8 @@ fn keep_until_restart(running: &Settings, new: &mut Settings) -> Vec<&'static st
         server.replicas as "`replicas` in [server]",
         server.state as "`state` in [server]",
         limits.tcp_clients as "`tcp_clients` in [limits]",
-        control.listen as "`listen` in [control]"
+        control.listen as "`listen` in [control]",
+        control.socket as "`socket` in [control]"
     );
     if keep_listeners(running, new) {
         waiting.push("`address` and `protocols` in [[listen]]");

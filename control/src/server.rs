@@ -2,9 +2,8 @@
 //! what blocks; none of them is a core's.
 
 use std::io;
-use std::net::TcpListener;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
 use tokio::runtime::{self, Runtime};
@@ -12,15 +11,22 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
+use crate::api::Access;
+use crate::api::reloads::{self, Reloads};
+use crate::config::Token;
 use crate::cores::Cores;
-use crate::http::{self, Pages};
+use crate::dump::{Dump, End};
+use crate::http::{Doors, Pages};
 use crate::logs;
-use crate::plane::{Plane, Reloaded};
+use crate::plane::{Plane, Reloaded, unix_seconds};
 use crate::status::Board;
+use crate::upstreams::{Names, PACE};
 use crate::zones::{Life, Notices, Report};
 
 /// How long what is in flight may take when the process stops.
 const DRAIN: Duration = Duration::from_secs(5);
+/// How long writing the cache may take when the process stops: together with [`DRAIN`] what container runtimes allow.
+const DUMP_LIMIT: Duration = Duration::from_secs(5);
 /// How often the cores are looked after where no watchdog says.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long a core may take to answer a probe.
@@ -65,20 +71,20 @@ impl Process {
     }
 
     /// Runs the process until a signal or a failed core ends it. The cores serve `plane` already, and what they hear of
-    /// primaries comes by `notices`; `pages` is where the control plane is asked, `ready` is called once.
+    /// primaries comes by `notices`; `doors` are where the control plane is asked, `ready` is called once.
     ///
     /// # Errors
-    /// When the kernel gives no signals or threads, or does not take `pages`.
+    /// When the kernel gives no signals or threads, or does not take `doors`.
     pub fn run(
         self,
         plane: Plane,
         cores: Arc<dyn Cores>,
         notices: Notices,
-        pages: Option<TcpListener>,
+        doors: Doors,
         ready: impl FnOnce(),
     ) -> io::Result<Ended> {
         let Process { runtime, hangup } = self;
-        let live = async { io::Result::Ok(Server::start(hangup, plane, cores, notices, pages)?.live(ready).await) };
+        let live = async { io::Result::Ok(Server::start(hangup, plane, cores, notices, doors)?.live(ready).await) };
         let ended = runtime.block_on(live)?;
         // What still blocks must not hold up the end.
         runtime.shutdown_background();
@@ -88,8 +94,13 @@ impl Process {
 
 struct Server {
     zones: Life,
+    names: Names,
     cores: Arc<dyn Cores>,
     board: Arc<Board>,
+    /// They are open for as long as this process serves.
+    _doors: Doors,
+    access: Arc<Access>,
+    reloads: Reloads,
     hangup: Signal,
     terminate: Signal,
     interrupt: Signal,
@@ -98,6 +109,8 @@ struct Server {
     watchdog: bool,
     probe: Option<JoinHandle<bool>>,
     is_reloading: bool,
+    /// The cache is being read from its file, for the cores to have what they had.
+    restore: Option<(Dump, JoinHandle<End>)>,
     /// A reload was asked for while one ran: what it reads may be older than the wish.
     reload_again: bool,
 }
@@ -109,17 +122,23 @@ impl Server {
         plane: Plane,
         cores: Arc<dyn Cores>,
         notices: Notices,
-        pages: Option<TcpListener>,
+        doors: Doors,
     ) -> io::Result<Server> {
+        let mut names = Names::new(PACE);
+        names.want(plane.settings());
         let zones = Life::new(plane, Arc::clone(&cores), notices)?;
         let board = Arc::new(Board::default());
         board.change(|status| status.serve(zones.plane(), zones.figures()));
-        if let Some(listener) = pages {
-            listener.set_nonblocking(true)?;
-            let listener = tokio::net::TcpListener::from_std(listener)?;
-            let pages = Pages { cores: Arc::clone(&cores), board: Arc::clone(&board) };
-            tokio::spawn(http::serve(listener, pages, http::BOUNDS));
-        }
+        let access = Arc::new(Access::default());
+        access.set_token(token(zones.plane()));
+        let (wishes, reloads) = reloads::channel();
+        doors.open(&Pages {
+            cores: Arc::clone(&cores),
+            board: Arc::clone(&board),
+            access: Arc::clone(&access),
+            reloads: wishes,
+            started: Instant::now(),
+        })?;
         let watchdog = sd_notify::watchdog_enabled();
         // Twice within the time that systemd allows, as sd_watchdog_enabled(3) advises.
         let every = watchdog.map_or(LOOK_EVERY, |limit| (limit / 2).clamp(Duration::from_millis(10), LOOK_EVERY));
@@ -127,8 +146,12 @@ impl Server {
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Ok(Server {
             zones,
+            names,
             cores,
             board,
+            _doors: doors,
+            access,
+            reloads,
             hangup,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -136,6 +159,7 @@ impl Server {
             watchdog: watchdog.is_some(),
             probe: None,
             is_reloading: false,
+            restore: None,
             reload_again: false,
         })
     }
@@ -143,9 +167,14 @@ impl Server {
     async fn live(mut self, ready: impl FnOnce()) -> Ended {
         notify(&[NotifyState::Ready, NotifyState::Status(&self.summary())]);
         ready();
+        self.restore();
         loop {
             tokio::select! {
                 _ = self.hangup.recv() => self.on_hangup(),
+                Some(asker) = self.reloads.wished() => {
+                    self.reloads.wait(asker, self.is_reloading);
+                    self.on_hangup();
+                }
                 happening = self.zones.happening() => {
                     if let Some(report) = self.zones.on(happening) {
                         self.on_reloaded(report);
@@ -157,6 +186,8 @@ impl Server {
                         self.on_hangup();
                     }
                 }
+                resolved = self.names.change() => self.zones.resolve(resolved),
+                end = restored(&mut self.restore) => self.on_restored(end),
                 alive = finished(&mut self.probe) => self.on_probed(alive),
                 _ = self.terminate.recv() => return self.stop("SIGTERM").await,
                 _ = self.interrupt.recv() => return self.stop("SIGINT").await,
@@ -174,8 +205,31 @@ impl Server {
         }
     }
 
+    /// Begins to give the cores what they had when the process was stopped.
+    fn restore(&mut self) {
+        let Some(dump) = self.zones.plane().dump() else { return };
+        let (reading, cores) = (dump.clone(), Arc::clone(&self.cores));
+        let task = spawn_blocking(move || reading.read(&*cores, unix_seconds()));
+        self.restore = Some((dump, task));
+        self.board.change(|status| status.is_restoring = true);
+    }
+
+    fn on_restored(&mut self, (dump, end): (Dump, Option<End>)) {
+        match end {
+            Some(End::Taken { .. }) => dump.forget(),
+            Some(End::Refused) => self.board.change(|status| status.caches_refused += 1),
+            Some(End::Absent | End::Left) => {}
+            None => log::error!("the cache could not be read, for that met a bug in ringdns"),
+        }
+        self.board.change(|status| status.is_restoring = false);
+        if std::mem::take(&mut self.reload_again) {
+            self.on_hangup();
+        }
+    }
+
     fn on_hangup(&mut self) {
-        if std::mem::replace(&mut self.is_reloading, true) {
+        // What the cores are given from the file must not meet other routes than the file is for.
+        if self.restore.is_some() || std::mem::replace(&mut self.is_reloading, true) {
             self.reload_again = true;
             return;
         }
@@ -189,6 +243,7 @@ impl Server {
 
     fn on_reloaded(&mut self, report: Report) {
         self.is_reloading = false;
+        self.reloads.tell(&report);
         let whole = match report {
             Ok(reloaded) => self.take(reloaded),
             Err(refused) => {
@@ -218,6 +273,8 @@ impl Server {
             log::warn!("changed, and in force after a restart: {key}");
         }
         logs::change(&self.zones.plane().settings().log);
+        self.access.set_token(token(self.zones.plane()));
+        self.names.want(self.zones.plane().settings());
         self.show();
         log::info!("reloaded: {} ({read} read, {unchanged} unchanged, {} faulty)", self.summary(), faults.len());
         faults.is_empty()
@@ -225,7 +282,10 @@ impl Server {
 
     /// Puts on the board how things stand.
     fn show(&self) {
-        self.board.change(|status| status.serve(self.zones.plane(), self.zones.figures()));
+        self.board.change(|status| {
+            status.serve(self.zones.plane(), self.zones.figures());
+            status.names = self.names.figures();
+        });
     }
 
     fn probe_for_watchdog(&mut self) {
@@ -248,8 +308,16 @@ impl Server {
         notify(&[NotifyState::Stopping]);
         self.zones.finish();
         let cores = Arc::clone(&self.cores);
+        // Where the file is not yet read, it has more than the cores.
+        let dump = self.zones.plane().dump().filter(|_| self.restore.is_none());
+        let end = move || {
+            if let Some(dump) = dump {
+                dump.write(&*cores, unix_seconds(), DUMP_LIMIT);
+            }
+            cores.stop(DRAIN);
+        };
         tokio::select! {
-            _ = spawn_blocking(move || cores.stop(DRAIN)) => Ended::Stopped,
+            _ = spawn_blocking(end) => Ended::Stopped,
             _ = self.terminate.recv() => Ended::Interrupted,
             _ = self.interrupt.recv() => Ended::Interrupted,
         }
@@ -267,6 +335,19 @@ async fn finished<T>(task: &mut Option<JoinHandle<T>>) -> Option<T> {
     let made = running.await.ok();
     *task = None;
     made
+}
+
+/// The same for a cache that is being read.
+async fn restored(restore: &mut Option<(Dump, JoinHandle<End>)>) -> (Dump, Option<End>) {
+    let Some((_, running)) = restore else { return std::future::pending().await };
+    let end = running.await.ok();
+    let (dump, _) = restore.take().expect("it was there");
+    (dump, end)
+}
+
+/// What those must send who change something.
+fn token(plane: &Plane) -> Option<Token> {
+    plane.settings().control.token_file.as_ref().map(|file| file.token.clone())
 }
 
 /// A line of the log for each line of `text`.
@@ -300,7 +381,9 @@ mod tests {
         let was_ready = AtomicBool::new(false);
         let process = Process::start().unwrap();
         let ended = process
-            .run(plane, Arc::new(cores), crate::zones::notices().1, None, || was_ready.store(true, Ordering::Relaxed))
+            .run(plane, Arc::new(cores), crate::zones::notices().1, Doors::default(), || {
+                was_ready.store(true, Ordering::Relaxed)
+            })
             .unwrap();
         assert_eq!(ended, Ended::CoreFailed("core 1 on CPU 1 has failed: why not".to_owned()));
         assert!(was_ready.load(Ordering::Relaxed));
@@ -335,7 +418,10 @@ mod tests {
                 *cores.failure.lock().unwrap() = Some("the end".to_owned());
             });
             let server: Arc<dyn Cores> = cores.clone();
-            let ended = Process::start().unwrap().run(plane, server, crate::zones::notices().1, None, || ()).unwrap();
+            let ended = Process::start()
+                .unwrap()
+                .run(plane, server, crate::zones::notices().1, Doors::default(), || ())
+                .unwrap();
             assert_eq!(ended, Ended::CoreFailed("the end".to_owned()));
         });
         assert!(is_served.load(Ordering::Relaxed));

@@ -30,7 +30,10 @@ impl ControlSocket {
     /// A line that says what is in the way, and the mend.
     pub fn bind(path: &Path) -> Result<ControlSocket, String> {
         let fault = |why: String| {
-            format!("the control plane cannot listen on {}: {why}; choose another `socket` in [control]", path.display())
+            format!(
+                "the control plane cannot listen on {}: {why}; choose another `socket` in [control]",
+                path.display()
+            )
         };
         remove_stale(path).map_err(fault)?;
         ControlSocket::listen(path).map_err(|error| fault(error.to_string()))

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::plane::Plane;
+use crate::upstreams;
 use crate::zones::{Figures, Source};
 
 /// Zones with figures of their own; a server of many more would make a page that nobody reads.
@@ -51,6 +52,13 @@ pub(crate) struct Status {
     pub(crate) zones: Vec<Zone>,
     pub(crate) totals: Totals,
     pub(crate) figures: Figures,
+    pub(crate) names: upstreams::Figures,
+    /// The cores are being given what they had before the start.
+    pub(crate) is_restoring: bool,
+    /// Files with a cache that were of no use.
+    pub(crate) caches_refused: u64,
+    /// The names of the upstream pools, in the order of the configuration.
+    pub(crate) pools: Arc<[Box<str>]>,
     pub(crate) reloads: u64,
     pub(crate) reloads_failed: u64,
 }
@@ -90,6 +98,10 @@ impl Status {
                     expires_in: zone.secondary().and_then(|secondary| Some((secondary.expires()? - now).as_secs())),
                 });
             }
+        }
+        let pools = || plane.settings().upstream.iter().map(|upstream| upstream.name.as_str());
+        if !self.pools.iter().map(|name| &**name).eq(pools()) {
+            self.pools = pools().map(Box::from).collect();
         }
         self.totals = totals;
         self.figures = figures;

@@ -94,10 +94,6 @@ const CASES: &[Case] = &[
         "[[upstream]]\nname = \"a\"\nservers = [\"tls://192.0.2.1:853\"]\n",
         &[(3, 12, "\"tls://\" is not available in this version")],
     ),
-    (
-        "[[upstream]]\nname = \"a\"\nservers = [\"udp://dns.example:53\"]\n",
-        &[(3, 12, "a host name is not available in this version")],
-    ),
     ("[[upstream]]\nname = \"a\"\nservers = [\"udp://0.0.0.0:53\"]\n", &[(3, 12, "with a port")]),
     (
         "[[upstream]]\nname = \"a\"\nservers = [\"udp://192.0.2.1:53\", \"udp://192.0.2.1:53\"]\n",

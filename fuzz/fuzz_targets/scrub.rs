@@ -7,7 +7,6 @@ use ringdns_fuzz::records::{OwnerPick, RecordPick};
 use ringdns_fuzz::request::{Octets, Rare};
 use ringdns_shard::cache::scrub::{Scrubbed, Source, scrub};
 use ringdns_shard::limits::NAME_OCTETS_MAX;
-use ringdns_shard::upstream::Kind;
 use ringdns_shard::wire::message::{HEADER_OCTETS, Header, Section, flags, records};
 use ringdns_shard::wire::name::{self, Name};
 use ringdns_shard::wire::rdata::{self, CLASS_IN, rtype};
@@ -48,10 +47,10 @@ fuzz_target!(|said: Said<'_>| {
     if name.len() > NAME_OCTETS_MAX {
         return;
     }
-    let kind = if said.source & 1 == 0 { Kind::Resolver } else { Kind::Authoritative };
+    let authoritative = said.source & 1 != 0;
     let labels = name::labels(&name).count();
     let suffix_labels = usize::from(said.source >> 1) % (labels + 1);
-    let source = Source { kind, suffix_labels };
+    let source = Source { authoritative, suffix_labels };
     let qtype = QTYPES[usize::from(said.qtype) % QTYPES.len()];
     let message = message(&said, &apex, &name, qtype);
     check(&message, &name, qtype, &source);
@@ -192,7 +191,7 @@ impl Read {
             _ => true,
         };
         assert!(may_stay && fits && self.class == CLASS_IN, "{self:02x?}");
-        if source.kind == Kind::Authoritative && self.section == Section::Additional {
+        if source.authoritative && self.section == Section::Additional {
             let above = name::labels(name).count() - source.suffix_labels;
             let suffix = name::labels(name).skip(above).flat_map(|label| [&[label.len() as u8], label].concat());
             let suffix: Vec<u8> = suffix.chain([0]).collect();

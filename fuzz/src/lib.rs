@@ -7,8 +7,10 @@
 //! | [`records`] | records of zones made from arbitrary octets |
 //! | [`request`] | queries made from arbitrary octets |
 //! | [`response`] | upstreams' messages made from arbitrary octets |
+//! | [`manner`] | upstreams' messages as they should be |
 //! | [`script`] | a run of a shard: clients, upstreams and clock, and what must hold after each step |
 
+pub mod manner;
 pub mod records;
 pub mod reply;
 pub mod request;

@@ -1,8 +1,8 @@
 //! What every reply of the engine must be, whatever was asked.
 
 use ringdns_shard::Transport;
-use ringdns_shard::limits::{MESSAGE_OCTETS_MAX, TTL_SECONDS_MAX, UDP_PLAIN_OCTETS_MAX};
-use ringdns_shard::wire::edns::Edns;
+use ringdns_shard::limits::{MESSAGE_OCTETS_MAX, STALE_TTL_SECONDS, TTL_SECONDS_MAX, UDP_PLAIN_OCTETS_MAX};
+use ringdns_shard::wire::edns::{Edns, EdnsOption, ExtendedError};
 use ringdns_shard::wire::message::{HEADER_OCTETS, Header, Query, flags, opcode, records};
 use ringdns_shard::wire::name::{HashKey, KeyedName};
 use ringdns_shard::wire::rdata::rtype;
@@ -30,6 +30,7 @@ pub fn check(request: &[u8], via: Transport, reply: &[u8]) {
     assert!(header.has(flags::QR));
     assert_eq!(header.opcode(), asked.opcode());
     assert_eq!(header.flags & flags::RD, asked.flags & flags::RD);
+    assert!(!header.has(flags::AD), "nothing was validated");
     let key = HashKey::from_seed([1; 16]);
     let Some(query) = query(request, &key, &mut KeyedName::default()) else {
         let opt = Edns::alone(asked, request).filter(|_| asked.opcode() == opcode::QUERY);
@@ -90,16 +91,25 @@ fn limit(query: &Query<'_>, via: Transport) -> usize {
 fn check_records(message: &[u8], header: Header, at: usize) -> usize {
     let mut end = at;
     let mut opts = 0;
+    let (mut longest, mut is_stale) = (0, false);
     for record in records(message, header, at) {
         let record = record.unwrap_or_else(|_| panic!("the record at {end} does not parse: {message:02x?}"));
         assert_eq!(record.owner_at, end);
         end = record.data.end;
         if record.rtype == rtype::OPT {
             opts += 1;
-        } else {
+            let options = &message[record.data.clone()];
+            let edns = Edns::parse(record.class, record.ttl, options).expect("the options parse");
+            let stale = [ExtendedError::StaleAnswer, ExtendedError::StaleNxDomain].map(ExtendedError::code);
+            is_stale = edns
+                .options()
+                .any(|option| matches!(option, EdnsOption::ExtendedError(code, _) if stale.contains(&code)));
+        } else if record.rtype != rtype::TSIG {
             assert!(record.ttl <= TTL_SECONDS_MAX);
+            longest = longest.max(record.ttl);
         }
     }
+    assert!(!is_stale || longest <= STALE_TTL_SECONDS, "an answer that has run out is kept for {longest} s");
     assert_eq!(end, message.len(), "nothing stands behind the last record");
     opts
 }

@@ -11,6 +11,12 @@ use crate::world;
 #[derive(Clone, Debug)]
 pub struct Rare<T>(pub Option<T>);
 
+impl<T> Default for Rare<T> {
+    fn default() -> Rare<T> {
+        Rare(None)
+    }
+}
+
 impl<'a, T: Arbitrary<'a>> Arbitrary<'a> for Rare<T> {
     fn arbitrary(input: &mut Unstructured<'a>) -> arbitrary::Result<Rare<T>> {
         let is_there = input.arbitrary::<u8>()? >= 240;

@@ -17,6 +17,10 @@ pub struct Response<'a> {
     flags: Rare<u16>,
     records: Vec<Record<'a>>,
     extended_rcode: Option<Rare<u8>>,
+    /// In the OPT record, where there is one; the client's part may be that of the query.
+    cookie: Rare<(bool, Octets<'a>)>,
+    /// The question comes back in small letters.
+    folds_case: Rare<()>,
     /// Octets that are changed: where, and by which bits.
     flips: Rare<Vec<(u16, u8)>>,
     cut: Rare<u16>,
@@ -69,19 +73,6 @@ enum Named<'a> {
 /// The TTL of most records, in seconds.
 const TTL: u32 = 60;
 
-/// A faultless answer to `query`, one of the shard's: a record with so many octets of data.
-pub fn plain(query: &[u8], data: u8) -> Vec<u8> {
-    let question = question(query);
-    let mut octets =
-        [&query[..2], &[0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0], question, &[0xc0, HEADER_OCTETS as u8]].concat();
-    // A type whose data holds no name, so that any data will do.
-    octets.extend([0xff, 0x00, 0, 1]);
-    octets.extend(TTL.to_be_bytes());
-    octets.extend([0, data]);
-    octets.resize(octets.len() + usize::from(data), 0x2a);
-    octets
-}
-
 /// The octets of a query's question.
 fn question(query: &[u8]) -> &[u8] {
     let name_octets = name::measure(&query[HEADER_OCTETS..]).expect("a query of ours has a name");
@@ -101,6 +92,10 @@ impl Response<'_> {
         let plain = flags::QR | flags::AA | flags::RA | cut_short | if self.no_such_name { 3 } else { 0 };
         let flags = self.flags.0.unwrap_or(plain);
         let mut octets = [&query[..2], &flags.to_be_bytes(), &[0, 1, 0, 0, 0, 0, 0, 0], question].concat();
+        if self.folds_case.0.is_some() {
+            let type_at = octets.len() - 4;
+            octets[HEADER_OCTETS..type_at].make_ascii_lowercase();
+        }
         let mut records: Vec<&Record<'_>> = self.records.iter().take(64).collect();
         records.sort_by_key(|record| record.section % 3);
         for record in records {
@@ -109,7 +104,8 @@ impl Response<'_> {
         }
         if let Some(Rare(extended_rcode)) = self.extended_rcode {
             octets[11] += 1;
-            octets.extend([0, 0, 41, 4, 208, extended_rcode.unwrap_or(0), 0, 0, 0, 0, 0]);
+            octets.extend([0, 0, 41, 4, 208, extended_rcode.unwrap_or(0), 0, 0, 0]);
+            self.write_cookie(query, &mut octets);
         }
         for &(at, bits) in self.flips.0.iter().flatten().take(16) {
             let at = usize::from(at) % octets.len();
@@ -120,6 +116,17 @@ impl Response<'_> {
         }
         octets.truncate(65_535);
         octets
+    }
+
+    /// The length of the options, and the options.
+    fn write_cookie(&self, query: &[u8], octets: &mut Vec<u8>) {
+        let Rare(Some((is_ours, Octets(cookie)))) = self.cookie else { return octets.extend([0; 2]) };
+        // A query of ours ends with its cookie, if it has one.
+        let ours = query.windows(12).rfind(|octets| octets[..3] == [0, 10, 0]).filter(|_| is_ours);
+        let cookie = [ours.map_or(&[][..], |option| &option[4..]), cookie].concat();
+        let length = cookie.len() as u8;
+        octets.extend([0, 4 + length, 0, 10, 0, length]);
+        octets.extend(cookie);
     }
 }
 

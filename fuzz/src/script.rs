@@ -6,13 +6,17 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use arbitrary::Arbitrary;
-use ringdns_shard::cache::Figures;
-use ringdns_shard::limits::{MESSAGE_OCTETS_MAX, TRANSFERS_MAX, UDP_REPLY_OCTETS_MAX, UDP_REQUEST_OCTETS_MAX};
-use ringdns_shard::wire::name::KeyedName;
+use ringdns_shard::cache::{Figures, Flush};
+use ringdns_shard::limits::{
+    ATTEMPTS_MAX, MESSAGE_OCTETS_MAX, PROBES_MAX, TRANSFERS_MAX, UDP_REPLY_OCTETS_MAX, UDP_REQUEST_OCTETS_MAX,
+};
+use ringdns_shard::upstream::Standing;
+use ringdns_shard::wire::name::{KeyedName, Name};
 use ringdns_shard::{Action, Client, Outcome, Shard, Time, TransferMessage, Transport};
 
-use crate::request::{Octets, Rare, Request};
-use crate::response::{self, Response};
+use crate::manner::Manner;
+use crate::request::{NamePick, Octets, Rare, Request};
+use crate::response::Response;
 use crate::{reply, world};
 
 /// Steps of a run.
@@ -21,6 +25,13 @@ pub const STEPS_MAX: usize = 256;
 const ACTIVITY_MAX: usize = 10_000;
 /// Queries towards upstreams that are remembered.
 const QUERIES_MAX: usize = 64;
+/// Portions of the cache that are remembered.
+const PORTIONS_MAX: usize = 16;
+/// Parts of the cache beyond which flushing it, or writing it out, is taken to go round in circles.
+const PARTS_MAX: usize = 1_000;
+/// After so long every server that answers again is up, whatever it has done before: a dozen replies bring it back, a
+/// quarter of a second apart, and the first is waited for two seconds and a half.
+const RETURN: Duration = Duration::from_secs(10);
 /// The time of the day at which a run begins.
 const CLOCK: u64 = 1_700_000_000;
 /// A tick of the shard's timers.
@@ -53,8 +64,15 @@ pub enum Step<'a> {
     Serve {
         /// Counted back from the latest query.
         which: Rare<u8>,
-        /// Octets of data.
-        data: u8,
+        /// How.
+        manner: Manner,
+    },
+    /// Servers begin to answer all queries as they should; the others say nothing from now on, unless in other steps.
+    Live {
+        /// Bit i: server i answers.
+        servers: u16,
+        /// How all of them do.
+        manner: Manner,
     },
     /// A connection to an upstream fails, or a datagram to it cannot be sent.
     Fail {
@@ -79,6 +97,27 @@ pub enum Step<'a> {
     },
     /// Images are swapped in.
     Swap(Rare<u8>),
+    /// A part of the cache is flushed.
+    Flush {
+        /// Everything, or what is below the name as well.
+        more: Rare<bool>,
+        /// What is flushed.
+        name: NamePick<'a>,
+    },
+    /// The cache is written out, in portions of so many octets.
+    Out {
+        /// Octets that a portion may have.
+        octets: u16,
+    },
+    /// A portion of a cache is taken in.
+    In {
+        /// Which of those that came out.
+        which: u8,
+        /// Octets of it that are changed: where, and by which bits.
+        flips: Rare<Vec<(u16, u8)>>,
+        /// Whatever octets instead, behind a version or not.
+        raw: Rare<(bool, Octets<'a>)>,
+    },
     /// A transfer goes on, or its connection is closed.
     Transfer {
         /// Of those under way.
@@ -113,6 +152,14 @@ struct Upstream {
     octets: Vec<u8>,
 }
 
+/// A message on its way to the shard.
+struct Mail {
+    socket: u8,
+    exchange: Option<u64>,
+    server: SocketAddr,
+    octets: Vec<u8>,
+}
+
 /// A run.
 pub struct Run {
     shard: Shard,
@@ -123,10 +170,19 @@ pub struct Run {
     transfers: Vec<Transfer>,
     queries: Vec<Upstream>,
     servers: Vec<SocketAddr>,
+    /// Bit i: server i answers, in this manner.
+    live: u16,
+    manner: Manner,
+    /// By the time at which it comes, then by number.
+    mail: BTreeMap<(Time, u64), Mail>,
+    /// Portions of the cache.
+    portions: Vec<Vec<u8>>,
     buffer: Vec<u8>,
     marks: u64,
     answerable: u64,
     silent: u64,
+    /// Queries that the shard had sent, over UDP and over TCP.
+    sent: [u64; 2],
 }
 
 impl Default for Run {
@@ -141,10 +197,15 @@ impl Default for Run {
             transfers: Vec::new(),
             queries: Vec::new(),
             servers: world::servers(),
+            live: 0,
+            manner: Manner::default(),
+            mail: BTreeMap::new(),
+            portions: Vec::new(),
             buffer: vec![0; MESSAGE_OCTETS_MAX],
             marks: 0,
             answerable: 0,
             silent: 0,
+            sent: [0; 2],
         }
     }
 }
@@ -162,12 +223,13 @@ impl Run {
                 let server = other_server.0.map_or(query.server, |i| self.servers[usize::from(i) % self.servers.len()]);
                 self.reply(index, socket, server, &message);
             }
-            Step::Serve { which, data } => {
+            Step::Serve { which, manner } => {
                 let Some(index) = self.query(which.0.unwrap_or(0)) else { return };
-                let Upstream { socket, server, octets, .. } = &self.queries[index];
-                let (socket, server, message) = (*socket, *server, response::plain(octets, *data));
+                let Upstream { socket, server, octets, tcp, .. } = &self.queries[index];
+                let (socket, server, message) = (*socket, *server, manner.reply(octets, *tcp));
                 self.reply(index, socket, server, &message);
             }
+            Step::Live { servers, manner } => (self.live, self.manner) = (*servers, manner.clone()),
             Step::Fail { which } => {
                 let Some(index) = self.query(which.0.unwrap_or(0)) else { return };
                 let query = &mut self.queries[index];
@@ -194,6 +256,16 @@ impl Run {
                 self.variant = usize::from(variant) % world::VARIANTS;
                 self.shard.on_images(self.now, world::images(self.variant));
             }
+            Step::Flush { more, name } => {
+                let Some(name) = Name::from_wire(&name.wire()) else { return };
+                self.flush(match more {
+                    Rare(None) => Flush::Name(name),
+                    Rare(Some(false)) => Flush::Subtree(name),
+                    Rare(Some(true)) => Flush::All,
+                });
+            }
+            Step::Out { octets } => self.take_out(usize::from(*octets)),
+            Step::In { which, flips, raw } => self.take_in(usize::from(*which), flips, raw),
             Step::Transfer { which, close } => {
                 let Some(last) = self.transfers.len().checked_sub(1) else { return };
                 let index = usize::from(*which).min(last);
@@ -227,7 +299,63 @@ impl Run {
         }
     }
 
-    /// Lets all time-outs pass and all transfers come to their end: then nobody waits and nothing is in flight.
+    /// Flushes a part of the cache.
+    fn flush(&mut self, what: Flush) {
+        let (mut cursor, mut gone) = (Some(0), 0);
+        let before = self.shard.cache_figures().entries;
+        for _ in 0..PARTS_MAX {
+            let Some(at) = cursor else { break };
+            let (more, next) = self.shard.flush_step(&what, at);
+            (gone, cursor) = (gone + more, next);
+        }
+        assert_eq!(cursor, None);
+        let left = self.shard.cache_figures().entries;
+        assert_eq!(left + gone, before);
+        assert!(left == 0 || what != Flush::All);
+    }
+
+    /// Writes out the cache; what was written before is forgotten.
+    fn take_out(&mut self, octets_max: usize) {
+        self.portions.clear();
+        let mut cursor = Some(0);
+        for _ in 0..PARTS_MAX {
+            let Some(at) = cursor else { break };
+            let mut portion = Vec::new();
+            // None is as small as that: then no entry would ever be written.
+            cursor = self.shard.cache_out(self.now, at, octets_max.max(1), &mut portion);
+            assert!(portion.len() <= octets_max + MESSAGE_OCTETS_MAX + 16);
+            self.portions.push(portion);
+            self.portions.truncate(PORTIONS_MAX);
+        }
+        assert_eq!(cursor, None);
+    }
+
+    /// Takes in what was written out, as it was or not.
+    fn take_in(&mut self, which: usize, flips: &Rare<Vec<(u16, u8)>>, raw: &Rare<(bool, Octets<'_>)>) {
+        if let Rare(Some((has_version, Octets(octets)))) = raw {
+            let version: &[u8] = if *has_version { &[1] } else { &[] };
+            // Whether it is taken is its business; that it does no harm is ours.
+            let _ = self.shard.cache_in(self.now, &[version, octets].concat());
+            return;
+        }
+        let Some(last) = self.portions.len().checked_sub(1) else { return };
+        let mut portion = self.portions[which.min(last)].clone();
+        if let Rare(Some(flips)) = flips
+            && !portion.is_empty()
+        {
+            for (at, bits) in flips.iter().take(16) {
+                let at = usize::from(*at) % portion.len();
+                portion[at] ^= bits;
+            }
+        }
+        let is_changed = portion != self.portions[which.min(last)];
+        let taken = self.shard.cache_in(self.now, &portion);
+        assert!(taken.is_ok() || is_changed, "what came out goes in");
+    }
+
+    /// Lets all time-outs pass and all transfers come to their end: then nobody waits, and no question is in flight. With
+    /// servers that answer, or without servers, nothing is expected any more either. When everything has run out,
+    /// nothing is left.
     pub fn end(mut self) {
         while let Some(last) = self.transfers.len().checked_sub(1) {
             self.transfer(last);
@@ -236,9 +364,16 @@ impl Run {
         self.pass(world::TIMEOUT_SLOW + TICK, false);
         assert!(self.waiting.is_empty());
         assert_eq!((self.shard.waiters(), self.shard.resolves_in_flight()), (0, 0));
+        (self.live, self.manner) = (u16::MAX, Manner::default());
+        self.pass(RETURN, false);
+        assert!(self.shard.is_idle(), "{:?}", self.shard);
+        for state in self.shard.server_states() {
+            assert_eq!((state.in_flight, state.standing), (0, Standing::Up), "{state:?}");
+        }
         let open = self.queries.iter().filter(|query| query.exchange.is_some()).count();
-        assert_eq!(open, 0, "every connection was closed");
-        assert_eq!(self.shard.deadline(), None);
+        assert_eq!(open, 0, "every exchange was answered or ended");
+        self.pass(world::KEPT, false);
+        assert_eq!((self.shard.cache_figures().entries, self.shard.deadline()), (0, None));
     }
 
     fn ask(&mut self, tcp: bool, who: u8, mut request: Vec<u8>) {
@@ -295,12 +430,16 @@ impl Run {
     fn pass(&mut self, span: Duration, late: bool) {
         let end = self.now + span;
         for _ in 0..ACTIVITY_MAX {
-            match self.shard.deadline().filter(|&deadline| deadline <= end) {
-                None => break,
-                Some(_) if late => self.now = end,
-                Some(deadline) => self.now = self.now.max(deadline),
+            let mail = self.mail.first_key_value().map(|(&(at, _), _)| at);
+            let Some(next) = [mail, self.shard.deadline()].into_iter().flatten().min().filter(|&next| next <= end)
+            else {
+                break;
+            };
+            self.now = if late { end } else { self.now.max(next) };
+            if self.shard.deadline().is_some_and(|deadline| deadline <= self.now) {
+                self.shard.on_deadline(self.now);
+                assert!(self.shard.deadline().is_none_or(|next| next > self.now), "a deadline is dealt with once");
             }
-            self.shard.on_deadline(self.now);
             self.act();
         }
         assert!(self.shard.deadline().is_none_or(|deadline| deadline > end), "the shard goes round in circles");
@@ -311,8 +450,32 @@ impl Run {
         }
     }
 
-    /// Does what the shard wants done.
+    /// Does what the shard wants done, and hands it what has come.
     fn act(&mut self) {
+        for _ in 0..ACTIVITY_MAX {
+            self.poll();
+            match self.mail.first_entry() {
+                Some(mail) if mail.key().0 <= self.now => {
+                    let mail = mail.remove();
+                    self.deliver(mail);
+                }
+                _ => return,
+            }
+        }
+        panic!("the shard goes round in circles");
+    }
+
+    fn deliver(&mut self, mail: Mail) {
+        let Mail { socket, exchange, server, octets } = mail;
+        let Some(exchange) = exchange else { return self.shard.on_reply_udp(self.now, socket, server, &octets) };
+        // It may have been closed meanwhile.
+        if let Some(query) = self.queries.iter_mut().find(|query| query.exchange == Some(exchange)) {
+            query.exchange = None;
+            self.shard.on_reply_tcp(self.now, exchange, &octets);
+        }
+    }
+
+    fn poll(&mut self) {
         for _ in 0..ACTIVITY_MAX {
             let Some(action) = self.shard.poll_action(&mut self.buffer) else { return };
             match action {
@@ -340,16 +503,23 @@ impl Run {
 
     /// The shard asks a server.
     fn asked(&mut self, socket: u8, exchange: Option<u64>, server: SocketAddr, octets: usize) {
-        assert!(self.servers.contains(&server));
+        let number = self.servers.iter().position(|&other| other == server).expect("a server of a pool is asked");
         let octets = self.buffer[..octets].to_vec();
         let query = reply::query(&octets, &world::key(), &mut KeyedName::default());
-        assert!(query.is_some_and(|query| query.edns.is_some()), "a query of ours is well-formed: {octets:02x?}");
+        assert!(query.is_some(), "a query of ours is well-formed: {octets:02x?}");
+        let tcp = exchange.is_some();
+        self.sent[usize::from(tcp)] += 1;
+        if self.live >> number & 1 == 1 {
+            let at = self.now + Duration::from_millis(self.manner.millis());
+            let mail = Mail { socket, exchange, server, octets: self.manner.reply(&octets, tcp) };
+            self.mail.insert((at, self.sent[0] + self.sent[1]), mail);
+        }
         if self.queries.len() == QUERIES_MAX
             && let Some(oldest) = self.queries.iter().position(|query| query.exchange.is_none())
         {
             self.queries.remove(oldest);
         }
-        self.queries.push(Upstream { socket, exchange, tcp: exchange.is_some(), server, octets });
+        self.queries.push(Upstream { socket, exchange, tcp, server, octets });
     }
 
     /// Requests without a reply since somebody asked too often.
@@ -371,12 +541,18 @@ impl Run {
         let by_rcode =
             counters.rcode_noerror + counters.rcode_nxdomain + counters.rcode_servfail + counters.rcode_other;
         assert_eq!(by_rcode, counters.replies);
-        let begun = counters.cache_misses - counters.coalesced - counters.refused_resolves;
-        assert!(counters.upstream_udp + counters.upstream_tcp + counters.upstream_ids_exhausted >= begun);
+        let [sent_udp, sent_tcp] = self.sent;
+        assert!(sent_udp <= counters.upstream_udp && sent_tcp <= counters.upstream_tcp);
+        let questions = counters.cache_misses - counters.coalesced + counters.refreshes;
+        assert!(sent_udp + sent_tcp <= questions * ATTEMPTS_MAX as u64 + counters.upstream_probes);
         assert!(self.shard.resolves_in_flight() <= world::RESOLVES);
         assert!(waiting <= world::RESOLVES * world::WAITERS);
+        let open = self.queries.iter().filter(|query| query.exchange.is_some()).count();
+        assert!(open <= self.shard.resolves_in_flight() * ATTEMPTS_MAX + PROBES_MAX);
+        // What is beyond a lowered limit goes bit by bit, and tables grow in steps after room was made for these.
         let Figures { entries, octets, .. } = self.shard.cache_figures();
-        assert!(octets <= world::images(self.variant).cache.octets && (entries == 0) == (octets == 0));
+        assert!(octets <= world::CACHE_OCTETS + world::CACHE_OCTETS / 20, "{octets} octets");
+        assert!(entries == 0 || octets > 0);
     }
 }
 

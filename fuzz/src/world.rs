@@ -9,7 +9,7 @@ use ringdns_shard::Images;
 use ringdns_shard::guard::{Acl, Network, rate, rrl};
 use ringdns_shard::images::{Allowed, Bounds, CacheSettings, Listener, Zone, ZoneAbout};
 use ringdns_shard::tsig::{Algorithm, Key};
-use ringdns_shard::upstream::{Kind, Pool, Protocol, Routes, Server, Strategy, Target};
+use ringdns_shard::upstream::{Kind, Member, Pool, Protocol, Routes, Server, Strategy, Target};
 use ringdns_shard::wire::name::{HashKey, Name};
 use ringdns_shard::zone::difference::Difference;
 use ringdns_shard::zone::journal::Journal;
@@ -18,7 +18,7 @@ use ringdns_shard::zone::{self, Builder, Image};
 /// Sockets towards upstreams; it stays, whatever later images say.
 pub const UDP_PORTS: u8 = 4;
 /// Images that may be swapped in.
-pub const VARIANTS: usize = 5;
+pub const VARIANTS: usize = 9;
 /// Questions in flight, in the variant that allows the most.
 pub const RESOLVES: usize = 6;
 /// Clients that wait for a question, in the variant that allows the most.
@@ -27,6 +27,10 @@ pub const WAITERS: usize = 3;
 pub const TIMEOUT_SLOW: Duration = Duration::from_secs(10);
 /// How long all other servers are waited for.
 pub const TIMEOUT: Duration = Duration::from_millis(400);
+/// Octets of the cache, in the variant that allows the most.
+pub const CACHE_OCTETS: usize = 64_000;
+/// The longest that an answer is found in the cache, fresh or stale.
+pub const KEPT: Duration = Duration::from_secs(120 + 30);
 
 /// Names that lead to each part of the images; a query's name is one of these, or a few labels below it.
 pub const NAMES: &[&str] = &[
@@ -61,7 +65,21 @@ pub const NAMES: &[&str] = &[
 ];
 
 /// Names that go to upstreams, in one way each.
-pub const FORWARDED: &[&str] = &["www.fwd.test", "fwd.test", "tcp.test", "face.test", "slow.test", "a.slow.test"];
+pub const FORWARDED: &[&str] = &[
+    "www.fwd.test",
+    "fwd.test",
+    "tcp.test",
+    "face.test",
+    "a.face.test",
+    "b.a.face.test",
+    "slow.test",
+    "a.slow.test",
+    "least.test",
+    "all.test",
+    "a.all.test",
+    "share.test",
+    "nobody.test",
+];
 
 const ZONE: &str = r#"
 $TTL 300
@@ -204,16 +222,15 @@ fn build(variant: usize, zones: Vec<Zone>) -> Images {
         (name("tcp.test"), Target::Pools(vec![1])),
         (name("face.test"), Target::Pools(vec![2])),
         (name("slow.test"), Target::Pools(vec![3])),
+        (name("least.test"), Target::Pools(vec![4])),
+        (name("all.test"), Target::Pools(vec![5])),
+        (name("share.test"), Target::Pools(vec![6, 0])),
+        (name("nobody.test"), Target::Pools(vec![7])),
         (name("refused.test"), Target::Refuse),
     ];
-    let (mut resolves, mut cache_octets) = (RESOLVES, 1_200);
     match variant {
-        1 => resolves = 2,
         2 => routes.push((name("fwd.test"), Target::Pools(vec![2]))),
-        3 => {
-            routes.push((name("face.test"), Target::Refuse));
-            cache_octets = 700;
-        }
+        3 => routes.push((name("face.test"), Target::Refuse)),
         _ => {}
     }
     Images {
@@ -224,14 +241,8 @@ fn build(variant: usize, zones: Vec<Zone>) -> Images {
         routes: Arc::new(Routes::new(&hash_key, routes)),
         zones,
         keys: Arc::new(tsig_keys().into_iter().take(2).map(Arc::unwrap_or_clone).collect()),
-        pools: pools(),
-        cache: CacheSettings {
-            octets: cache_octets,
-            min_ttl: Duration::ZERO,
-            max_ttl: Duration::from_secs(3600),
-            negative_max_ttl: Duration::from_secs(60),
-            ..CacheSettings::PLAIN
-        },
+        pools: pools(variant),
+        cache: cache(variant),
         rrl: (variant == 4).then(|| rrl::Settings {
             rate: 1,
             slip: 2,
@@ -240,29 +251,55 @@ fn build(variant: usize, zones: Vec<Zone>) -> Images {
             entries: 16,
             ..rrl::Settings::default()
         }),
-        rate: (variant == 3).then(|| rate::Settings {
+        rate: matches!(variant, 3 | 8).then(|| rate::Settings {
             prefixes: vec![rate::Prefix { family: rate::Family::Ipv4, bits: 24, qps: 2 }],
-            action: rate::Action::Truncate,
+            action: if variant == 3 { rate::Action::Truncate } else { rate::Action::Drop },
             dry_run: false,
             exempt: Acl::default(),
             entries: 16,
         }),
         cookies: Arc::new([[7; 16]].into_iter().collect()),
         bounds: Bounds {
-            resolves,
+            resolves: if variant == 1 { 2 } else { RESOLVES },
             waiters: if variant == 1 { 1 } else { WAITERS },
             tcp_idle: Duration::from_secs(10),
             udp_ports: UDP_PORTS,
+            zone_resolves: if variant == 5 { 1 } else { RESOLVES },
             zone_rate: if variant == 2 { 1 } else { 0 },
-            ..Bounds::DEFAULT
         },
         ..Images::bare(hash_key)
     }
 }
 
-/// Every server of the pools.
+/// What a variant keeps: everything that the cache can do, or answers as long as they are fresh.
+fn cache(variant: usize) -> CacheSettings {
+    let all = CacheSettings {
+        octets: CACHE_OCTETS,
+        min_ttl: Duration::ZERO,
+        max_ttl: Duration::from_secs(120),
+        negative_max_ttl: Duration::from_secs(60),
+        failure_ttl: Duration::from_secs(2),
+        stale: Duration::from_secs(30),
+        stale_after: Duration::from_millis(150),
+        prefetch: true,
+    };
+    match variant {
+        3 => CacheSettings { octets: 16_000, ..all },
+        5 => CacheSettings { failure_ttl: Duration::ZERO, stale: Duration::ZERO, prefetch: false, ..all },
+        7 => CacheSettings { octets: 1_200, stale_after: Duration::ZERO, ..all },
+        8 => CacheSettings { min_ttl: Duration::from_secs(20), ..all },
+        _ => all,
+    }
+}
+
+/// Every server of the pools, of all variants.
 pub fn servers() -> Vec<SocketAddr> {
-    pools().iter().flat_map(|pool| pool.servers.iter().map(|member| member.server.address)).collect()
+    let pools = (0..VARIANTS).flat_map(pools);
+    let mut servers: Vec<_> =
+        pools.flat_map(|pool| pool.servers.iter().map(|member| member.server.address).collect::<Vec<_>>()).collect();
+    servers.sort();
+    servers.dedup();
+    servers
 }
 
 /// The key of names in all images.
@@ -275,19 +312,32 @@ pub fn name(text: &str) -> Name {
     text.parse().expect("a name of ours")
 }
 
-fn pools() -> Vec<Arc<Pool>> {
+/// The pools. In the sixth variant names of servers have come to mean other addresses; in the seventh other servers are
+/// configured.
+fn pools(variant: usize) -> Vec<Arc<Pool>> {
     let v4 = |host| SocketAddr::from((Ipv4Addr::new(192, 0, 2, host), 53));
     let v6 = SocketAddr::from((Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 9), 53));
+    let spec = if variant == 7 { "others" } else { "servers" };
     let pool = |name: &str, protocol, kind, strategy, timeout, addresses: &[SocketAddr]| {
-        let servers = addresses.iter().map(|&address| Server { protocol, address }.into()).collect();
-        Arc::new(Pool { name: name.into(), servers, kind, strategy, timeout, spec: Box::default() })
+        let server = |(weight, &address)| Member { server: Server { protocol, address }, weight };
+        let mut servers: Vec<Member> = (1..).zip(addresses).map(server).collect();
+        if variant == 6 {
+            // The first has gone, the others stay.
+            servers.drain(..servers.len().min(1));
+            servers.push(Member { server: Server { protocol, address: v4(60) }, weight: 1 });
+        }
+        Arc::new(Pool { name: name.into(), servers, kind, strategy, timeout, spec: spec.into() })
     };
     use {Kind::*, Protocol::*, Strategy::*};
     vec![
         pool("fwd", Udp, Resolver, Uniform, TIMEOUT, &[v4(53), v4(54), v6]),
         pool("tcp", Tcp, Resolver, Fallback, TIMEOUT, &[v4(55), v4(56)]),
-        pool("face", Udp, Authoritative, Fallback, TIMEOUT, &[v4(57)]),
+        pool("face", Udp, Authoritative, Fallback, TIMEOUT, &[v4(57), v4(53)]),
         pool("slow", Udp, Resolver, Fallback, TIMEOUT_SLOW, &[v4(58), v4(59)]),
+        pool("least", Udp, Resolver, Minload, TIMEOUT, &[v4(53), v4(57), v4(58)]),
+        pool("all", Udp, Resolver, Parallel, TIMEOUT, &[v4(53), v4(54), v4(57)]),
+        pool("share", Udp, Resolver, Balanced, TIMEOUT, &[v4(54), v4(59)]),
+        pool("nobody", Udp, Resolver, Uniform, TIMEOUT, &[]),
     ]
 }
 

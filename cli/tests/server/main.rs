@@ -5,14 +5,18 @@ mod answers;
 mod bad_input;
 mod common;
 mod connections;
+mod ctl;
 mod defaults;
+mod edge;
 mod forwarding;
 mod guard;
 mod load;
+mod names;
 #[path = "../../../engine/rim/tests/ports/mod.rs"]
 mod ports;
 mod process;
 mod reload;
+mod restart;
 mod shipped;
 mod signed;
 mod transfers;

@@ -44,7 +44,7 @@ const BODY_LIMIT: Duration = Duration::from_secs(5);
 const FLUSH_LIMIT: Duration = Duration::from_secs(30);
 
 /// The routes, relative to [`PREFIX`], for those who come in by `door`.
-pub(crate) fn router(pages: Pages, door: Door) -> Router {
+pub(crate) fn router(pages: &Pages, door: Door) -> Router<Pages> {
     let allowed = move |State(pages): State<Pages>, request: Request, next: Next| async move {
         match pages.access.allow(door, request.headers()) {
             Ok(()) => next.run(request).await,
@@ -65,7 +65,6 @@ pub(crate) fn router(pages: Pages, door: Door) -> Router {
             let known = "known below /api/v1: GET /status, POST /cache/flush, POST /reload";
             Problem::new(StatusCode::NOT_FOUND, known)
         })
-        .with_state(pages)
 }
 
 /// An answer: an object on a line of its own.
@@ -87,9 +86,8 @@ async fn tell(State(pages): State<Pages>) -> Response {
 }
 
 async fn forget(State(pages): State<Pages>, request: Request) -> Response {
-    let what = match read(request).await.and_then(|body| {
-        flush::wanted(&body).map_err(|why| Problem::new(StatusCode::BAD_REQUEST, why))
-    }) {
+    let wanted = |body: body::Bytes| flush::wanted(&body).map_err(|why| Problem::new(StatusCode::BAD_REQUEST, why));
+    let what = match read(request).await.and_then(wanted) {
         Ok(what) => what,
         Err(problem) => return problem.into_response(),
     };

@@ -1,6 +1,6 @@
 //! The servers of all pools, each as all cores together see it.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ringdns_shard::upstream::{Protocol, Server, ServerState, Standing};
@@ -22,7 +22,7 @@ pub(crate) struct Seen<'s> {
 /// Each server that a core knows, in the order of the pools.
 pub(crate) fn seen(statuses: &[Option<CoreStatus>]) -> Vec<Seen<'_>> {
     let mut all: Vec<Seen<'_>> = Vec::new();
-    let mut places: HashMap<Server, usize> = HashMap::new();
+    let mut places: BTreeMap<Server, usize> = BTreeMap::new();
     for status in statuses.iter().flatten() {
         for state in &status.servers {
             let place = *places.entry(state.server).or_insert_with(|| {

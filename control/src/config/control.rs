@@ -33,8 +33,10 @@ impl Form for SocketPathForm {
         };
         let octets = path.as_os_str().len();
         if octets > SOCKET_PATH_OCTETS_MAX {
-            let message =
-                format!("{} has {octets} octets; a Unix socket's path has {SOCKET_PATH_OCTETS_MAX} at most", path.display());
+            let message = format!(
+                "{} has {octets} octets; a Unix socket's path has {SOCKET_PATH_OCTETS_MAX} at most",
+                path.display()
+            );
             return reader.say(found, &message);
         }
         Some(Some(path))

@@ -24,6 +24,10 @@ const UDP_TRIES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)
 const TCP_LIMIT: Duration = Duration::from_secs(5);
 /// How long all servers together may take.
 const ALL_LIMIT: Duration = Duration::from_secs(15);
+/// Octets of a datagram without EDNS (RFC 1035 §4.2.1), and what others send all the same.
+const UDP_OCTETS_MAX: usize = 4_096;
+const NOERROR: u16 = 0;
+const NXDOMAIN: u16 = 3;
 /// The resolver of the system does not say how long an answer holds.
 const SYSTEM_TTL: Duration = Duration::from_secs(60);
 
@@ -100,19 +104,136 @@ async fn of_any(servers: &[Server], name: &Name, qtype: u16) -> Result<Answer, S
 }
 
 async fn of_server(server: Server, name: &Name, qtype: u16) -> Result<Answer, String> {
-    let unreachable = |error: io::Error| format!("cannot be asked: {error}");
-    if server.protocol == Protocol::Udp {
-        for limit in UDP_TRIES {
-            let query = Query::new(name, qtype);
-            let Some(reply) = over_udp(server, &query, limit).await.map_err(unreachable)? else { continue };
-            match query.read(&reply) {
-                Err(Unusable::Truncated) => return of_server(Server { protocol: Protocol::Tcp, ..server }, name, qtype).await_tcp().await,
-                read => return read.map_err(|unusable| unusable.text()),
-            }
-        }
-        return Err("does not answer".to_owned());
-    }
     let query = Query::new(name, qtype);
-    let reply = timeout(TCP_LIMIT, over_tcp(server, &query)).await.map_err(|_| "does not answer".to_owned())?;
-    query.read(&reply.map_err(unreachable)?).map_err(|unusable| unusable.text())
+    if server.protocol == Protocol::Tcp {
+        return over_tcp(server, &query).await;
+    }
+    for limit in UDP_TRIES {
+        match over_udp(server, &query, limit).await {
+            Ok(None) => {}
+            Ok(Some(reply)) if reply.is_truncated() => return over_tcp(server, &Query::new(name, qtype)).await,
+            Ok(Some(reply)) => return reply.answer(&query),
+            Err(error) => return Err(format!("cannot be asked: {error}")),
+        }
+    }
+    Err("does not answer".to_owned())
 }
+
+/// Asks once, from a port of its own; `None` where no reply comes in time. What is no reply to the query is passed over:
+/// it may be a forgery, and the true one may yet come.
+async fn over_udp(server: Server, query: &Query<'_>, limit: Duration) -> io::Result<Option<Reply>> {
+    let socket = udp_socket(server.address).await?;
+    socket.send(&query.octets).await?;
+    let deadline = Instant::now() + limit;
+    let mut buffer = vec![0; UDP_OCTETS_MAX];
+    loop {
+        let Ok(received) = timeout_at(deadline, socket.recv(&mut buffer)).await else { return Ok(None) };
+        let reply = query.reply(buffer[..received?].to_vec());
+        if reply.is_some() {
+            return Ok(reply);
+        }
+    }
+}
+
+async fn over_tcp(server: Server, query: &Query<'_>) -> Result<Answer, String> {
+    let exchange = async {
+        let mut stream = TcpStream::connect(server.address).await?;
+        stream.write_all(&[&(query.octets.len() as u16).to_be_bytes()[..], &query.octets].concat()).await?;
+        let mut reply = vec![0; usize::from(stream.read_u16().await?)];
+        stream.read_exact(&mut reply).await?;
+        io::Result::Ok(reply)
+    };
+    let late = |_| Err(io::Error::from(io::ErrorKind::TimedOut));
+    let reply = timeout(TCP_LIMIT, exchange).await.unwrap_or_else(late);
+    let reply = reply.map_err(|error| format!("cannot be asked over TCP: {error}"))?;
+    query.reply(reply).ok_or_else(|| "answers something else".to_owned())?.answer(query)
+}
+
+/// A question, as it is sent.
+struct Query<'n> {
+    name: &'n Name,
+    qtype: u16,
+    octets: Vec<u8>,
+}
+
+impl Query<'_> {
+    /// A question with a random id and RD.
+    fn new(name: &Name, qtype: u16) -> Query<'_> {
+        let mut octets = Vec::with_capacity(HEADER_OCTETS + name.as_wire().len() + 4);
+        octets.extend(random::<2>());
+        octets.extend(flags::RD.to_be_bytes());
+        octets.extend([0, 1, 0, 0, 0, 0, 0, 0]);
+        octets.extend(name.as_wire());
+        octets.extend(qtype.to_be_bytes());
+        octets.extend(CLASS_IN.to_be_bytes());
+        Query { name, qtype, octets }
+    }
+
+    /// A message that came, where it is a reply to this.
+    fn reply(&self, octets: Vec<u8>) -> Option<Reply> {
+        let header = Header::parse(&octets)?;
+        let is_reply = header.has(flags::QR) && header.opcode() == 0 && header.counts[0] == 1;
+        let question = octets.get(HEADER_OCTETS..self.octets.len())?;
+        let is_it = is_reply && octets[..2] == self.octets[..2] && *question == self.octets[HEADER_OCTETS..];
+        is_it.then_some(Reply { header, octets })
+    }
+}
+
+/// A message with the id and the question of a query.
+struct Reply {
+    header: Header,
+    octets: Vec<u8>,
+}
+
+impl Reply {
+    fn is_truncated(&self) -> bool {
+        self.header.has(flags::TC)
+    }
+
+    /// The addresses in it; the error says what it has in their place.
+    fn answer(&self, query: &Query<'_>) -> Result<Answer, String> {
+        let rcode = self.header.flags & flags::RCODE;
+        if !matches!(rcode, NOERROR | NXDOMAIN) {
+            return Err(format!("answers with response code {rcode}"));
+        }
+        if self.is_truncated() {
+            return Err("answers with half of it".to_owned());
+        }
+        let (name, mut scratch) = (query.name.as_wire(), Vec::new());
+        let source = Source { kind: Kind::Resolver, suffix_labels: 0 };
+        match scrub(&self.octets, self.header, name, query.qtype, &source, &mut scratch) {
+            Scrubbed::Clean(message) | Scrubbed::Rewritten(message) => {
+                addresses(message, query).ok_or_else(|| "answers with what is no address".to_owned())
+            }
+            Scrubbed::Refused(Why::Empty) => Ok(answer(Vec::new(), Duration::MAX)),
+            Scrubbed::Refused(why) => Err(format!("answers with what is of no use: {why:?}")),
+        }
+    }
+}
+
+/// The addresses in a message that holds nothing but the answer to `query`.
+fn addresses(message: &[u8], query: &Query<'_>) -> Option<Answer> {
+    let (mut addresses, mut ttl) = (Vec::new(), u32::MAX);
+    let all = records(message, Header::parse(message)?, query.octets.len());
+    for record in all.take_while(|record| record.as_ref().is_ok_and(|record| record.section == Section::Answer)) {
+        let record = record.ok()?;
+        // An alias that runs out may lead elsewhere then.
+        ttl = ttl.min(record.ttl);
+        let data = message.get(record.data.clone())?;
+        match record.rtype {
+            rtype::A if query.qtype == rtype::A => {
+                addresses.push(Ipv4Addr::from(<[u8; 4]>::try_from(data).ok()?).into());
+            }
+            rtype::AAAA if query.qtype == rtype::AAAA => {
+                addresses.push(Ipv6Addr::from(<[u8; 16]>::try_from(data).ok()?).into());
+            }
+            _ => {}
+        }
+    }
+    Some(answer(addresses, Duration::from_secs(ttl.into())))
+}
+
+#[cfg(test)]
+pub(super) mod testing;
+#[cfg(test)]
+mod tests;

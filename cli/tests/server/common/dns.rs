@@ -21,8 +21,10 @@ pub(crate) const NOTAUTH: u16 = 9;
 pub(crate) const BADVERS: u16 = 16;
 
 /// Extended DNS errors (RFC 8914 §4).
+pub(crate) const EDE_STALE_ANSWER: u16 = 3;
 pub(crate) const EDE_PROHIBITED: u16 = 18;
 pub(crate) const EDE_NO_REACHABLE_AUTHORITY: u16 = 22;
+pub(crate) const EDE_NETWORK_ERROR: u16 = 23;
 
 /// Octets of a header.
 pub(crate) const HEADER: usize = 12;

@@ -6,6 +6,7 @@ pub(crate) mod nsd;
 pub(crate) mod peer;
 pub(crate) mod server;
 pub(crate) mod turn;
+pub(crate) mod unbound;
 pub(crate) mod upstream;
 
 pub(crate) use crate::ports::free_port;

@@ -46,6 +46,8 @@ pub(crate) struct PeerZone {
     pub(crate) member_of: Option<String>,
     /// The catalog itself, made by Knot.
     pub(crate) makes_catalog: bool,
+    /// Signed by Knot, with keys of its own.
+    pub(crate) signs: bool,
 }
 
 impl PeerZone {
@@ -57,6 +59,7 @@ impl PeerZone {
             notify: notify.into_iter().collect(),
             member_of: None,
             makes_catalog: false,
+            signs: false,
         }
     }
 
@@ -68,6 +71,7 @@ impl PeerZone {
             notify: Vec::new(),
             member_of: None,
             makes_catalog: false,
+            signs: false,
         }
     }
 
@@ -161,10 +165,15 @@ impl Peer {
 
     /// Gives a zone of a primary another master file, and makes it read it.
     pub(crate) fn replace(&self, zone: &str, text: &str) {
+        self.write(zone, text);
+        signal(self.child.as_ref().expect("it runs").id(), "HUP");
+    }
+
+    /// Gives a zone of a primary another master file, for when it is started again.
+    pub(crate) fn write(&self, zone: &str, text: &str) {
         let new = self.folder.path().join("new");
         fs::write(&new, text).expect("the file is written");
         fs::rename(&new, self.folder.path().join(format!("{zone}.zone"))).expect("the file is put in place");
-        signal(self.child.as_ref().expect("it runs").id(), "HUP");
     }
 
     /// What it says of itself.
@@ -258,6 +267,9 @@ fn knot(path: &str, address: SocketAddr, key: Option<Key>, zones: &[PeerZone]) -
             text += "    catalog-role: generate\n";
         } else if zone.text.is_some() {
             text += "    zonefile-sync: -1\n    zonefile-load: difference\n    journal-content: changes\n";
+        }
+        if zone.signs {
+            text += "    dnssec-signing: on\n";
         }
         if let Some(catalog) = &zone.member_of {
             text += &format!("    catalog-role: member\n    catalog-zone: {catalog}\n");

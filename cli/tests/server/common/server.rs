@@ -28,13 +28,13 @@ pub(crate) struct Server {
     child: Child,
     /// In the order of the configuration.
     pub(crate) addresses: Vec<SocketAddr>,
-    pages: SocketAddr,
+    pub(crate) pages: SocketAddr,
     folder: tempfile::TempDir,
     _share: Share,
 }
 
 impl Server {
-    /// Serves `configuration`, which gets a [control] table, from a folder with `files` in it.
+    /// Serves `configuration`, which gets a [control] table where it has none, from a folder with `files` in it.
     #[track_caller]
     pub(crate) fn start(configuration: &str, files: &[(&str, &str)]) -> Server {
         Server::start_as(binary(), configuration, files)
@@ -46,7 +46,8 @@ impl Server {
         let share = turn::share();
         let folder = tempfile::tempdir().expect("a folder");
         let write = |file: &str, text: &str| fs::write(folder.path().join(file), text).expect("the file is written");
-        write("r.toml", &format!("{configuration}{CONTROL}"));
+        let control = if configuration.contains("[control]") { "" } else { CONTROL };
+        write("r.toml", &format!("{configuration}{control}"));
         for (file, text) in files {
             write(file, text);
         }

@@ -165,7 +165,8 @@ impl Shard {
         Ok(Outcome::Reply(self.write_stale(&asker, query.question, &stale, reply)))
     }
 
-    /// The asker waits for the question in flight, or for a new one.
+    /// The asker waits for the question in flight, or for a new one; or a bound is reached: `None` where it is counted
+    /// already.
     fn wait(
         &mut self,
         now: Time,
@@ -174,14 +175,14 @@ impl Shard {
         asker: Asker,
         asked: Asked,
         has_stale: bool,
-    ) -> Result<(), resolve::Refused> {
+    ) -> Result<(), Option<resolve::Refused>> {
         let Shard { images, name, cache, resolver, servers, zones, queue, counters, signature, .. } = self;
         let Asked { key, hash, kind, suffix_labels } = asked;
         let waiter = || Waiter { client: *client, asker, question: query.question.into(), kind, signature: signature.take() };
         let stale_at = has_stale.then(|| now + cache.settings().stale_after);
         if let Some(question) = resolver.find(hash, name.as_wire(), key) {
             counters.coalesced += 1;
-            resolver.join(question, waiter)?;
+            resolver.join(question, waiter).map_err(Some)?;
             if let Some(at) = stale_at {
                 resolver.stale_from(question, at);
             }
@@ -190,7 +191,7 @@ impl Shard {
         // A name that is known is none of a flood.
         let zone = match has_stale {
             true => zones.zone_of(name, suffix_labels).0,
-            false => zones.charge(now, name, suffix_labels, counters).ok_or(resolve::Refused::Zone)?,
+            false => zones.charge(now, name, suffix_labels, counters).ok_or(None)?,
         };
         let (pools, _) = images.pools_of(name, key.qtype);
         let choice = servers.choose(now, pools, name, suffix_labels);
@@ -198,7 +199,7 @@ impl Shard {
         let ask = Ask { hash, name: name.as_wire(), key, waiter: Some(waiter), zone, suffix_labels, stale_at };
         let orders = &mut |order| queue.push_back(Queued::Order(order));
         let mut event = Event { now, settings: cache.settings(), servers, counters, orders };
-        resolver.begin(&mut event, ask, choice, timeout)
+        resolver.begin(&mut event, ask, choice, timeout).map_err(Some)
     }
 
     /// Asks anew for a name that is asked for often, before its answer runs out; nobody waits for it.

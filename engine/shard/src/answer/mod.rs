@@ -113,8 +113,9 @@ pub enum Action {
         /// Length of the query.
         octets: usize,
     },
-    /// Open a TCP connection to `server`, send the octets (with the length prefix of RFC 1035 §4.2.2, which the
-    /// rim adds), and hand the reply to [`Shard::on_reply_tcp`] or the failure to [`Shard::on_failure_tcp`].
+    /// Send the octets over a TCP connection to `server`, a new one or one that is there (with the length prefix of
+    /// RFC 1035 §4.2.2, which the rim adds), and hand the reply to [`Shard::on_reply_tcp`] or the failure to
+    /// [`Shard::on_failure_tcp`].
     AskTcp {
         /// The shard's mark of this exchange.
         exchange: u64,
@@ -132,7 +133,7 @@ pub enum Action {
         /// The primary.
         peer: IpAddr,
     },
-    /// Close the connection of this exchange; its reply is no longer wanted.
+    /// Forget this exchange; its reply is no longer wanted.
     EndTcp {
         /// As in the [`Action::AskTcp`] that opened it.
         exchange: u64,
@@ -268,7 +269,7 @@ impl Shard {
         };
         let mut asker = Asker::new(client, &query);
         if query.is_signed
-            && let Err(outcome) = self.verify(request, &query, &mut asker, reply)
+            && let Err(outcome) = self.verify((now, client), request, &query, &mut asker, reply)
         {
             return outcome;
         }
@@ -582,7 +583,7 @@ impl Refusal {
     }
 
     /// The question is not taken to upstreams of this kind.
-    fn limited(refused: resolve::Refused, kind: Kind) -> Refusal {
+    fn limited(refused: Option<resolve::Refused>, kind: Kind) -> Refusal {
         let refusal = |counter| Refusal {
             rcode: Rcode::Refused,
             error: Some(ExtendedError::Other),
@@ -590,11 +591,12 @@ impl Refusal {
             counter,
         };
         match refused {
-            resolve::Refused::Resolves => refusal(Some(|c| &mut c.refused_resolves)),
-            resolve::Refused::Waiters => refusal(Some(|c| &mut c.refused_waiters)),
-            resolve::Refused::Zone => refusal(Some(|c| &mut c.refused_zone)),
-            resolve::Refused::Background => unreachable!("somebody waits"),
-            resolve::Refused::NoServers => Refusal {
+            None => refusal(None),
+            Some(resolve::Refused::Resolves) => refusal(Some(|c| &mut c.refused_resolves)),
+            Some(resolve::Refused::Waiters) => refusal(Some(|c| &mut c.refused_waiters)),
+            Some(resolve::Refused::Zone) => refusal(Some(|c| &mut c.refused_zone)),
+            Some(resolve::Refused::Background) => unreachable!("somebody waits"),
+            Some(resolve::Refused::NoServers) => Refusal {
                 rcode: Rcode::ServFail,
                 error: Some(ExtendedError::NoReachableAuthority),
                 ..refusal(Some(|c| &mut c.servfail_no_servers))

@@ -6,9 +6,10 @@
 
 use std::sync::Arc;
 
-use super::{Asker, Outcome, Shard};
+use super::{Asker, Client, Outcome, Shard};
 use crate::limits::UDP_PLAIN_OCTETS_MAX;
 use crate::telemetry::Counters;
+use crate::time::Time;
 use crate::tsig::{self, Checked, Fault, Key, Signed, Signer};
 use crate::wire::message::{HEADER_OCTETS, Query, Rcode, flags};
 use crate::wire::writer::Writer;
@@ -30,12 +31,15 @@ impl Shard {
     #[cold]
     pub(super) fn verify(
         &mut self,
+        (now, client): (Time, &Client),
         request: &[u8],
         query: &Query<'_>,
         asker: &mut Asker,
         reply: &mut [u8],
     ) -> Result<(), Outcome> {
         match tsig::check(request, &self.images.keys, self.unix_seconds) {
+            // Who cannot sign has as little proven as who does not.
+            Checked::Fault(_) | Checked::Unsigned if !self.is_within_rate(now, client) => Err(Outcome::Silence),
             Checked::Signed(Signed { key, signer, .. }) => {
                 self.counters.tsig_verified += 1;
                 let limit = usize::from(asker.limit);

@@ -7,7 +7,7 @@
 //! 1 octet    bits: 1 DO, 2 CD, 4 somebody vouches for a denial, 8 of the main queue, 16–64 how often it was asked for
 //! 8 octets   when the answer came, in seconds since 1970
 //! 2 octets   the length of the message
-//!            the message: id zero, TTLs as they were when it came, AA as it is passed on
+//!            the message: id zero, TTLs as they were when it came, flags as they are passed on
 //! ```
 
 use super::answer::Answer;
@@ -144,7 +144,8 @@ impl Cache {
         if qclass != CLASS_IN {
             return Err(Malformed);
         }
-        // What somebody vouched for, he did with AD here; TTLs were raised when the answer came.
+        // RA tells the answers of resolvers from those of origins, and AD that somebody vouched for one of the former.
+        // TTLs were raised when the answer came.
         let settings = CacheSettings { min_ttl: Duration::ZERO, ..self.settings };
         let mut message = message.to_vec();
         let vouched = if bits & VOUCHED_FOR != 0 { flags::AD } else { 0 };

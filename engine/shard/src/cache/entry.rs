@@ -39,9 +39,9 @@ impl Head {
     #[inline]
     pub(super) fn read(octets: &[u8]) -> Head {
         let octets: &[u8; HEAD_OCTETS] = octets.first_chunk().expect("an entry begins with its head");
-        let two = |at: usize| u16::from_ne_bytes([octets[at], octets[at + 1]]);
-        let four = |at: usize| u32::from(two(at)) | u32::from(two(at + 2)) << 16;
-        let eight = |at: usize| u64::from(four(at)) | u64::from(four(at + 4)) << 32;
+        let two = |at| u16::from_ne_bytes(field(octets, at));
+        let four = |at| u32::from_ne_bytes(field(octets, at));
+        let eight = |at| u64::from_ne_bytes(field(octets, at));
         let bits = octets[36];
         Head {
             hash: eight(0),
@@ -63,7 +63,7 @@ impl Head {
                 zone_labels: octets[37],
                 lifetime: four(16),
             },
-            heat: Heat(octets[38]),
+            heat: Heat(octets[HEAT_AT]),
         }
     }
 
@@ -72,23 +72,16 @@ impl Head {
         let Head { hash, stored, octets, key, about, heat } = self;
         let bit = |is, bit| if is { bit } else { 0 };
         let bits = about.facts | bit(key.dnssec_ok, DNSSEC_OK) | bit(key.checking_disabled, CHECKING_DISABLED);
-        let mut at = 0;
+        let mut rest = out;
         let mut put = |field: &[u8]| {
-            out[at..at + field.len()].copy_from_slice(field);
-            at += field.len();
+            let (here, behind) = std::mem::take(&mut rest).split_at_mut(field.len());
+            here.copy_from_slice(field);
+            rest = behind;
         };
-        let four = |field: u32| {
-            let [a, b] = (field as u16).to_ne_bytes();
-            let [c, d] = ((field >> 16) as u16).to_ne_bytes();
-            [a, b, c, d]
-        };
-        for word in [*hash as u32, (*hash >> 32) as u32] {
-            put(&four(word));
-        }
-        let stored = stored.as_micros();
-        for word in [stored as u32, (stored >> 32) as u32, about.lifetime, *octets] {
-            put(&four(word));
-        }
+        put(&hash.to_ne_bytes());
+        put(&stored.as_micros().to_ne_bytes());
+        put(&about.lifetime.to_ne_bytes());
+        put(&octets.to_ne_bytes());
         for field in [key.era, key.qtype, about.ttls, about.spellings, about.additional_at] {
             put(&field.to_ne_bytes());
         }
@@ -104,7 +97,7 @@ impl Head {
     /// When its TTL has run out.
     #[inline]
     pub(super) fn expires(&self) -> Time {
-        self.stored + Duration::from_secs(self.about.lifetime.into())
+        Time::from_micros(self.stored.as_micros().saturating_add(u64::from(self.about.lifetime) * 1_000_000))
     }
 
     /// The answer, in an entry that begins with this head.
@@ -112,6 +105,11 @@ impl Head {
     pub(super) fn answer<'e>(&self, entry: &'e [u8]) -> AnswerRef<'e> {
         AnswerRef::new(&entry[HEAD_OCTETS..HEAD_OCTETS + self.octets as usize], self.about)
     }
+}
+
+#[inline]
+fn field<const N: usize>(head: &[u8; HEAD_OCTETS], at: usize) -> [u8; N] {
+    *head[at..].first_chunk().expect("fields lie within the head")
 }
 
 /// Octets of an entry whose answer has so many.

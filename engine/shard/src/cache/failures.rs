@@ -28,7 +28,7 @@ struct Slot {
 impl Slot {
     fn new(hash: u64, until: Time, generation: u16, failure: Failure) -> Slot {
         let bits = u64::from(generation << 1) | u64::from(failure == Failure::Errors);
-        Slot { hash, word: until.as_micros() / 1000 << 16 | bits }
+        Slot { hash, word: (until.as_micros() / 1000) << 16 | bits }
     }
 
     fn is_remembered(&self, now: Time, generation: u16) -> bool {

@@ -28,7 +28,7 @@ impl Ghosts {
     }
 
     fn line(&self, hash: u64) -> usize {
-        ((hash >> 32) * self.count as u64 >> 32) as usize
+        (((hash >> 32) * self.count as u64) >> 32) as usize
     }
 
     /// Sixteen bits of the hash that say nothing of the line; never zero, which is nobody.

@@ -190,20 +190,18 @@ impl Cache {
     pub fn find(&mut self, now: Time, hash: u64, name: &KeyedName, key: Key) -> Found<'_> {
         let now = moment(now);
         let exact = self.store.find(hash, name.as_wire(), key);
-        if let Some(place) = exact {
-            let head = self.store.head(place);
-            if now < head.expires() {
-                return Found::Fresh(self.hit(now, place, &head));
-            }
+        if let Some((place, head)) = &exact
+            && now < head.expires()
+        {
+            return Found::Fresh(self.hit(now, *place, head));
         }
         self.find_denial(now, exact, name, key)
     }
 
     /// A denial of the name, or else an answer that has run out.
-    fn find_denial(&mut self, now: Time, exact: Option<Place>, name: &KeyedName, key: Key) -> Found<'_> {
+    fn find_denial(&mut self, now: Time, exact: Option<(Place, Head)>, name: &KeyedName, key: Key) -> Found<'_> {
         let key = key.denial();
         let denial = self.store.find(key.hash(&self.hash_key, name), name.as_wire(), key);
-        let [exact, denial] = [exact, denial].map(|place| place.map(|place| (place, self.store.head(place))));
         let (place, head) = match (exact, denial) {
             (None, None) => return Found::Nothing,
             (Some(one), None) | (None, Some(one)) => one,
@@ -228,8 +226,7 @@ impl Cache {
         let mut depths = self.store.depths().between(above_labels, name.labels());
         let (place, head) = depths.find_map(|labels| {
             let hash = key.hash_suffix(&self.hash_key, name, labels);
-            let place = self.store.find(hash, name.suffix(labels), key)?;
-            let head = self.store.head(place);
+            let (place, head) = self.store.find(hash, name.suffix(labels), key)?;
             (now < head.expires() && self.store.answer(place).cuts()).then_some((place, head))
         })?;
         Some(self.hit(now, place, &head))
@@ -251,7 +248,7 @@ impl Cache {
         if heat != head.heat {
             self.store.set_heat(place, heat);
         }
-        Hit { answer: self.store.answer(place), age, refresh }
+        Hit { answer: self.store.answer_behind(place, head), age, refresh }
     }
 
     /// Keeps an answer that may be kept; it takes the place of one for the same question. `name` is the one asked for, in
@@ -268,7 +265,7 @@ impl Cache {
             true => (self.store.find(hash, name, key), denial_hash, denial),
             false => (self.store.find(denial_hash, name, denial), hash, key),
         };
-        if let Some(place) = gone {
+        if let Some((place, _)) = gone {
             self.store.remove(place);
             counters.cache_superseded += 1;
         }
@@ -283,7 +280,7 @@ impl Cache {
         let labels = self.name.labels();
         for labels in self.store.depths().between(0, labels) {
             let hash = denial.hash_suffix(&self.hash_key, &self.name, labels);
-            if let Some(place) = self.store.find(hash, self.name.suffix(labels), denial)
+            if let Some((place, _)) = self.store.find(hash, self.name.suffix(labels), denial)
                 && self.store.answer(place).cuts()
             {
                 self.store.remove(place);

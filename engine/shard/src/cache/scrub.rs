@@ -22,7 +22,6 @@ use smallvec::SmallVec;
 
 use self::names::{ASKED, NameNumber, NameSet, Names, UNKNOWN, bit, lower, members};
 use crate::limits::{CHAIN_STEPS_MAX, MESSAGE_OCTETS_MAX, NAME_OCTETS_MAX};
-use crate::upstream::Kind;
 use crate::wire::message::{self, HEADER_OCTETS, Header, Rcode, Record, Section, flags};
 use crate::wire::name::{self, HashKey};
 use crate::wire::rdata::{self, CLASS_IN, rtype};
@@ -32,8 +31,8 @@ use crate::wire::writer::{Compressor, Owner, Writer};
 /// Who sent a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Source {
-    /// What the server is to us.
-    pub kind: Kind,
+    /// It is an origin whose public face we are; else a resolver.
+    pub authoritative: bool,
     /// Labels of the suffix whose names go to it.
     pub suffix_labels: usize,
 }
@@ -114,7 +113,7 @@ impl<'n> Bailiwick<'n> {
     fn new(source: &Source, name: &'n [u8]) -> Bailiwick<'n> {
         let above = labels(name).saturating_sub(source.suffix_labels);
         let start: usize = name::labels(name).take(above).map(|label| label.len() + 1).sum();
-        Bailiwick((source.kind == Kind::Authoritative).then_some(&name[start..]))
+        Bailiwick(source.authoritative.then_some(&name[start..]))
     }
 
     fn contains(self, name: &[u8]) -> bool {

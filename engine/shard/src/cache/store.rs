@@ -16,8 +16,11 @@
 //!
 //! A victim is gone through a little with each insertion, before there is need of it, so that none of them waits long; one
 //! segment is held in reserve for what is copied. Answers that are fetched again mostly have the length of the former ones
-//! and take their place. What is removed leaves a hole; when holes are a quarter of all, [`Store::sweep`] copies the rest
-//! of the emptiest segments together.
+//! and take their place. What is removed leaves a hole, which `sweep` closes in time.
+
+#[cfg(test)]
+mod books;
+mod sweep;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -42,6 +45,8 @@ pub(super) struct Store {
     stale: Duration,
     /// A power of two.
     segment_octets: usize,
+    /// Places count eight octets each: so many bits of them are the place in the segment, the others its number.
+    place_bits: u32,
     table: Table,
     segments: Vec<Segment>,
     /// Numbers of segments that have no memory.
@@ -145,12 +150,6 @@ const AHEAD_OCTETS: usize = 4;
 /// up.
 const VICTIMS_GENTLY: usize = 32;
 const VICTIMS_MAX: usize = 40;
-/// Segments that a sweep looks through, empties, copies together, or gives back.
-const SWEEP_SEGMENTS: usize = 2;
-/// Until the next sweep, where there is more to do.
-const SWEEP_PAUSE: Duration = Duration::from_millis(10);
-/// Between sweeps otherwise, at least.
-const SWEEP_REST: Duration = Duration::from_secs(1);
 
 impl Store {
     /// An empty one that may use `octets`, and has none to begin with but for the directory of its table.
@@ -162,6 +161,7 @@ impl Store {
             limit,
             stale,
             segment_octets,
+            place_bits: (segment_octets / 8).ilog2(),
             table: Table::new((limit / CACHE_OCTETS_A_PART).clamp(1, PARTS_MAX)),
             segments: Vec::new(),
             unused: Vec::new(),
@@ -214,14 +214,12 @@ impl Store {
 
     #[inline]
     fn split(&self, place: Place) -> (usize, usize) {
-        let units = self.segment_octets / 8;
         let place = place.0 as usize;
-        (place >> units.trailing_zeros(), (place & (units - 1)) * 8)
+        (place >> self.place_bits, (place * 8) & (self.segment_octets - 1))
     }
 
     fn place(&self, number: u32, at: usize) -> Place {
-        let units = self.segment_octets / 8;
-        let place = (number as usize) << units.trailing_zeros() | at / 8;
+        let place = ((number as usize) << self.place_bits) + at / 8;
         Place(u32::try_from(place).expect("the limit keeps places within 32 bits"))
     }
 
@@ -231,13 +229,13 @@ impl Store {
         &self.segments[number].octets[at..]
     }
 
-    /// The place of `name` under `key`.
+    /// The place of `name` under `key`, and what stands there before the answer.
     #[inline]
-    pub(super) fn find(&self, hash: u64, name: &[u8], key: Key) -> Option<Place> {
+    pub(super) fn find(&self, hash: u64, name: &[u8], key: Key) -> Option<(Place, Head)> {
         self.table.find(hash, |place| {
             let entry = self.entry(place);
             let head = Head::read(entry);
-            head.hash == hash && head.key == key && head.answer(entry).name() == name
+            (head.hash == hash && head.key == key && head.answer(entry).name() == name).then_some((place, head))
         })
     }
 
@@ -250,8 +248,13 @@ impl Store {
     /// The answer at `place`.
     #[inline]
     pub(super) fn answer(&self, place: Place) -> AnswerRef<'_> {
-        let entry = self.entry(place);
-        Head::read(entry).answer(entry)
+        self.answer_behind(place, &self.head(place))
+    }
+
+    /// The answer at `place`, where `head` stands before it.
+    #[inline]
+    pub(super) fn answer_behind(&self, place: Place, head: &Head) -> AnswerRef<'_> {
+        head.answer(self.entry(place))
     }
 
     /// Sets how often the entry at `place` was asked for.
@@ -282,8 +285,7 @@ impl Store {
         counters: &mut Counters,
     ) -> bool {
         let mut in_main = start == Start::Main;
-        if let Some(place) = self.find(head.hash, answer.name(), head.key) {
-            let old = self.head(place);
+        if let Some((place, old)) = self.find(head.hash, answer.name(), head.key) {
             head.heat = head.heat.with_often(old.heat.often());
             if old.size() == head.size() {
                 self.count_cut(place, false);
@@ -299,18 +301,14 @@ impl Store {
         if self.room() < self.ahead() {
             self.drain(now, AHEAD_OCTETS * size, Haste::Ahead, counters);
         }
-        let Some(place) = self.make_place(now, in_main, size, counters) else { return false };
+        let growth = self.growth(head.hash);
+        let Some(place) = self.make_place(now, in_main, size, growth, counters) else { return false };
         self.live += size;
         let (number, _) = self.split(place);
         self.segments[number].live += size as u32;
         self.write(place, &head, answer);
         self.table.insert(head.hash, place);
-        // The table may have grown into the reserve.
-        for _ in 0..VICTIMS_MAX {
-            if self.room() >= self.segment_octets as isize || !self.drain(now, usize::MAX, Haste::Now, counters) {
-                break;
-            }
-        }
+        self.trim();
         true
     }
 
@@ -385,16 +383,25 @@ impl Store {
     }
 
     /// Room for an entry at the open end of a queue; others are put out for it. `None`: there is none to be had.
-    fn make_place(&mut self, now: Time, in_main: bool, size: usize, counters: &mut Counters) -> Option<Place> {
-        let needed = if self.has_own_segment(size) { allocated(size) } else { self.segment_octets };
+    fn make_place(
+        &mut self,
+        now: Time,
+        in_main: bool,
+        size: usize,
+        growth: usize,
+        counters: &mut Counters,
+    ) -> Option<Place> {
         for victims in 0..VICTIMS_MAX {
-            if let Some(place) = self.open_place(in_main, size) {
-                return Some(place);
-            }
-            // While there is more than there may be, segments that became free may be used again, and no others.
-            let again = self.spare.len() >= 2 && needed == self.segment_octets;
-            if again || self.room() >= (needed + self.segment_octets) as isize {
-                return Some(self.open(in_main, size));
+            let is_open = self.has_open_room(in_main, size);
+            let needed = match is_open {
+                true => 0,
+                false if self.has_own_segment(size) => allocated(size),
+                false => self.segment_octets,
+            };
+            // Where the limit was lowered, memory that is there may be used again, and no other.
+            let again = self.room() < 0 && (is_open || needed == self.segment_octets && self.spare.len() >= 2);
+            if again || self.room() >= (needed + growth + self.segment_octets) as isize {
+                return Some(self.take_place(in_main, size));
             }
             let haste = if victims < VICTIMS_GENTLY { Haste::Now } else { Haste::Ruthless };
             if !self.drain(now, usize::MAX, haste, counters) {
@@ -404,19 +411,40 @@ impl Store {
         None
     }
 
-    /// Room in the open segment of a queue.
-    fn open_place(&mut self, in_main: bool, size: usize) -> Option<Place> {
-        if self.has_own_segment(size) {
-            return None;
+    /// Octets that the table and the lists grow by when an entry with this hash comes.
+    fn growth(&self, hash: u64) -> usize {
+        let is_full = self.unused.is_empty() && self.segments.len() == self.segments.capacity();
+        let lists = if is_full { self.more_segments() * (size_of::<Segment>() + 3 * 4) } else { 0 };
+        self.table.growth(hash) + lists
+    }
+
+    /// How many segments the list of them makes room for at once.
+    fn more_segments(&self) -> usize {
+        (self.segments.len() / 8).max(4)
+    }
+
+    /// Whether the open segment of a queue has room for an entry.
+    fn has_open_room(&self, in_main: bool, size: usize) -> bool {
+        let open = if in_main { self.main.open } else { self.small.open };
+        let is_room = |number: u32| {
+            let segment = &self.segments[number as usize];
+            segment.used as usize + size <= segment.octets.len()
+        };
+        !self.has_own_segment(size) && open.is_some_and(is_room)
+    }
+
+    /// The next place of a queue, in its open segment or a new one.
+    fn take_place(&mut self, in_main: bool, size: usize) -> Place {
+        let open = self.queue(in_main).open;
+        match open.filter(|_| self.has_open_room(in_main, size)) {
+            Some(number) => {
+                let segment = &mut self.segments[number as usize];
+                let at = segment.used as usize;
+                segment.used += size as u32;
+                self.place(number, at)
+            }
+            None => self.open(in_main, size),
         }
-        let number = self.queue(in_main).open?;
-        let segment = &mut self.segments[number as usize];
-        let at = segment.used as usize;
-        if at + size > segment.octets.len() {
-            return None;
-        }
-        segment.used += size as u32;
-        Some(self.place(number, at))
     }
 
     /// Opens a segment for an entry.
@@ -430,6 +458,15 @@ impl Store {
         let octets = self.spare.pop_if(|_| !own).unwrap_or_else(|| vec![0; length].into());
         self.held += octets.len();
         let number = self.unused.pop().unwrap_or_else(|| {
+            if self.segments.len() == self.segments.capacity() {
+                self.segments.reserve_exact(self.more_segments());
+                // Each number has room in each list, so that these grow with no other.
+                let count = self.segments.capacity();
+                self.unused.reserve_exact(count);
+                for list in [&mut self.small.full, &mut self.main.full] {
+                    list.reserve_exact(count - list.len());
+                }
+            }
             self.segments.push(Segment::default());
             (self.segments.len() - 1) as u32
         });
@@ -530,12 +567,11 @@ impl Store {
     /// Copies an entry to the open end of a queue. Returns whether there was room, be it the reserve.
     fn relocate(&mut self, place: Place, head: Head, in_main: bool, heat: entry::Heat) -> bool {
         let size = head.size();
-        let Some(new) = self.open_place(in_main, size).or_else(|| {
-            let may = !self.spare.is_empty() || self.room() >= self.segment_octets as isize;
-            may.then(|| self.open(in_main, size))
-        }) else {
+        let is_reserve = !self.spare.is_empty() || self.room() >= self.segment_octets as isize;
+        if !is_reserve && !self.has_open_room(in_main, size) {
             return false;
-        };
+        }
+        let new = self.take_place(in_main, size);
         let ((from, from_at), (to, to_at)) = (self.split(place), self.split(new));
         let Ok([source, target]) = self.segments.get_disjoint_mut([from, to]) else {
             unreachable!("what is being emptied is not open")
@@ -560,174 +596,16 @@ impl Store {
         if octets.len() == self.segment_octets {
             self.spare.push(octets);
         }
+        self.trim();
     }
 
-    /// Removes everything. Its memory goes with the next sweeps.
-    pub(super) fn clear(&mut self) {
-        self.table.clear();
-        self.ghosts.clear(self.limit);
-        self.depths = Depths::new();
-        (self.small, self.main, self.victim) = (Queue::default(), Queue::default(), None);
-        let segments = std::mem::take(&mut self.segments).into_iter().map(|segment| segment.octets);
-        self.spare.extend(segments.filter(|octets| octets.len() == self.segment_octets));
-        self.unused = Vec::new();
-        (self.held, self.live) = (0, 0);
-    }
-
-    /// Does some of what is to be done from time to time: what has run out for good is removed, what is beyond the limit
-    /// put out, what is full of holes copied together, and memory that is free given back. Returns when to call
-    /// again: soon where there is more to do.
-    pub(super) fn sweep(&mut self, now: Time, counters: &mut Counters) -> Option<Time> {
-        let mut more = false;
-        let mut soonest: Option<Time> = None;
-        let (mut swept, mut holes, mut emptiest) = (0, 0, None);
-        for i in 0..self.segments.len() {
-            let number = (self.hand + i) % self.segments.len();
-            if self.segments[number].live > 0 && self.segments[number].expires + self.stale <= now {
-                if swept == SWEEP_SEGMENTS {
-                    (more, self.hand) = (true, number);
-                    break;
-                }
-                swept += 1;
-                self.sweep_segment(now, number, counters);
-            }
-            let segment = &self.segments[number];
-            if segment.live > 0 {
-                let gone = segment.expires + self.stale;
-                soonest = Some(soonest.map_or(gone, |soonest| soonest.min(gone)));
-            }
-            if segment.state == State::Queued && segment.octets.len() == self.segment_octets {
-                holes += segment.octets.len() - segment.live as usize;
-                if emptiest.is_none_or(|(live, _)| segment.live < live) {
-                    emptiest = Some((segment.live, number));
-                }
-            }
-        }
-        if holes > self.held / 4
-            && let Some((live, number)) = emptiest
-            && live as usize <= self.segment_octets / 2
-        {
-            more |= self.empty(number);
-        }
-        more |= self.shrink(now, counters);
-        if more {
-            return Some(now + SWEEP_PAUSE);
-        }
-        soonest.map(|soonest| soonest.max(now + SWEEP_REST))
-    }
-
-    /// Puts out some of what is beyond the limit, and gives back some of what is not in use. Returns whether there is more.
-    fn shrink(&mut self, now: Time, counters: &mut Counters) -> bool {
-        for _ in 0..SWEEP_SEGMENTS {
-            if self.room() >= 0 || !self.drain(now, usize::MAX, Haste::Ahead, counters) {
-                break;
-            }
-        }
-        if self.table.len() == 0 {
-            let queued = self.small.octets + self.main.octets > 0;
-            if queued || !self.segments.is_empty() {
-                self.clear();
-            }
-        }
-        // One is about to be used, where there is anything.
-        let kept = usize::from(self.table.len() > 0);
-        for _ in 0..2 * SWEEP_SEGMENTS {
-            if self.spare.len() > kept {
-                self.spare.pop();
-            }
-        }
-        if self.spare.is_empty() {
-            self.spare = Vec::new();
-        }
-        self.spare.len() > kept || self.room() < 0 && self.table.len() > 0
-    }
-
-    /// Removes what has run out for good from a segment.
-    fn sweep_segment(&mut self, now: Time, number: usize, counters: &mut Counters) {
-        let (mut at, mut soonest) = (0, Time::from_micros(u64::MAX));
-        // A segment whose last entry goes has none left to look at.
-        while at < self.segments[number].used as usize {
-            let place = self.place(number as u32, at);
-            let head = self.head(place);
-            at += head.size();
-            if head.heat.is_dead() {
-                continue;
-            }
-            if head.expires() + self.stale <= now {
-                counters.cache_expired += 1;
-                self.remove(place);
-            } else {
-                soonest = soonest.min(head.expires());
-            }
-        }
-        self.segments[number].expires = soonest;
-    }
-
-    /// Copies what is left in a full segment to the open one of its queue. Returns whether there was room.
-    fn empty(&mut self, number: usize) -> bool {
-        let in_main = self.segments[number].in_main;
-        let mut at = 0;
-        while at < self.segments[number].used as usize {
-            let place = self.place(number as u32, at);
-            let head = self.head(place);
-            at += head.size();
-            if !head.heat.is_dead() && !self.relocate(place, head, in_main, head.heat) {
-                return false;
-            }
-        }
-        let full = &mut self.queue(in_main).full;
-        let at = full.iter().position(|&other| other as usize == number).expect("it is in its queue");
-        full.remove(at);
-        self.release(number as u32);
-        true
+    /// Gives back spare segments, where table and lists need their room.
+    fn trim(&mut self) {
+        while self.octets() > self.limit && self.room() >= 0 && self.spare.pop().is_some() {}
     }
 }
 
 /// Octets that an allocation of so many takes: allocators have four classes for each power of two.
 fn allocated(octets: usize) -> usize {
     octets.next_multiple_of((octets.next_power_of_two() / 8).max(8))
-}
-
-#[cfg(test)]
-impl Store {
-    /// Octets that it takes already: ghosts have none before somebody is put out.
-    pub(super) fn taken(&self) -> usize {
-        self.octets() - self.ghosts.octets()
-    }
-
-    /// Whether the books agree with what is there.
-    pub(super) fn check(&self) {
-        let (mut live, mut held, mut entries, mut cuts) = (0, 0, 0, 0);
-        let mut queues = [0, 0];
-        for (number, segment) in self.segments.iter().enumerate() {
-            let (mut at, mut live_here) = (0, 0);
-            while at < segment.used as usize {
-                let place = self.place(number as u32, at);
-                let head = self.head(place);
-                at += head.size();
-                if head.heat.is_dead() {
-                    continue;
-                }
-                live_here += head.size();
-                entries += 1;
-                cuts += usize::from(self.answer(place).cuts());
-                assert_eq!(self.find(head.hash, self.answer(place).name(), head.key), Some(place));
-                assert!(segment.expires <= head.expires());
-            }
-            assert_eq!((at, live_here), (segment.used as usize, segment.live as usize));
-            assert!(segment.state != State::Unused || segment.octets.is_empty());
-            assert!(segment.state != State::Queued || segment.live > 0, "an empty segment is given up");
-            live += live_here;
-            held += segment.octets.len();
-            queues[usize::from(segment.in_main)] += segment.octets.len();
-        }
-        let with_state = |state| self.segments.iter().filter(|segment| segment.state == state).count();
-        assert_eq!((live, held, entries), (self.live, self.held, self.entries()));
-        assert_eq!(queues, [self.small.octets, self.main.octets]);
-        assert_eq!(with_state(State::Queued), self.small.full.len() + self.main.full.len());
-        assert_eq!(with_state(State::Open), self.small.open.iter().chain(&self.main.open).count());
-        assert_eq!(with_state(State::Victim), self.victim.iter().count());
-        assert_eq!(with_state(State::Unused), self.unused.len());
-        assert_eq!(self.depths.count(), cuts);
-    }
 }

@@ -124,7 +124,8 @@ impl<W> Resolve<W> {
         let Attempt { candidate, .. } = self.attempts[usize::from(attempt)];
         let Candidate { kind, .. } = self.candidates[usize::from(candidate)];
         let Key { qtype, .. } = self.key;
-        let source = Source { kind, suffix_labels: self.suffix_labels };
+        let authoritative = kind == Kind::Authoritative;
+        let source = Source { authoritative, suffix_labels: self.suffix_labels };
         let believed = match scrub(message, header, &self.name, qtype, &source, scratch) {
             Scrubbed::Clean(message) => message,
             Scrubbed::Rewritten(message) => {
@@ -133,7 +134,7 @@ impl<W> Resolve<W> {
             }
             Scrubbed::Refused(why) => return Err(why),
         };
-        let answer = Answer::parse(believed, self.name.len() + 4, event.settings, kind == Kind::Authoritative);
+        let answer = Answer::parse(believed, self.name.len() + 4, event.settings, authoritative);
         Ok((kind, answer.map_err(|_| Why::Malformed)?))
     }
 

@@ -554,6 +554,18 @@ mod tests {
             ("STEP 2 CHECK_COUNTER upstream_mail 2\n", "x.rpl:6: step 2: there is no counter `upstream_mail`"),
             ("ASK\nSTEP 2 CHECK_OUT_QUERY COUNT 0\n", "x.rpl:12: step 2: 0 queries expected"),
             ("STEP 2 CHECK_OUT_QUERY\nENTRY\n", "x.rpl:6: step 2: no query that is out fits"),
+            ("ASK\nSTEP 2 LOSE\nSTEP 3 REPLY\nENTRY\n", "x.rpl:13: step 3: no query is out to be answered"),
+            ("STEP 2 CHECK_SERVER 192.0.2.1 down\n", "x.rpl:6: step 2: 192.0.2.1:53 is up, not down"),
+            ("STEP 2 CHECK_SERVER 192.0.2.9 up\n", "x.rpl:6: step 2: 192.0.2.9:53 is no server of this case"),
+            ("STEP 2 FLUSH name a..b\n", "x.rpl:6: step 2: `a..b` is no name"),
+            (
+                "ASK\nSTEP 2 CHECK_OUT_QUERY\nENTRY_BEGIN\nMATCH cookie=both\nENTRY_END\n",
+                "x.rpl:12: step 2: no query that is out fits",
+            ),
+            (
+                "ASK\nSTEP 2 REPLY\nENTRY\nSTEP 3 RESTART\nSTEP 4 CHECK_COUNTER cache_reloaded 0\n",
+                "x.rpl:23: step 4: cache_reloaded is 1, not 0",
+            ),
             ("STEP 2 REPLY\nENTRY\n", "x.rpl:6: step 2: no query is out to be answered"),
             ("STEP 2 TIMEOUT\n", "x.rpl:6: step 2: no query is out to be answered"),
             ("ASK\nSTEP 2 ERROR\n", "x.rpl:12: step 2: only a TCP exchange can fail"),

@@ -5,8 +5,8 @@ use crate::limits::SCRUB_NAMES_MAX;
 
 /// The suffix of the origin's route; the name asked is `www.example.test` unless a test says otherwise.
 const SUFFIX_LABELS: usize = 2;
-const ORIGIN: Source = Source { kind: Kind::Authoritative, suffix_labels: SUFFIX_LABELS };
-const RESOLVER: Source = Source { kind: Kind::Resolver, suffix_labels: 0 };
+const ORIGIN: Source = Source { authoritative: true, suffix_labels: SUFFIX_LABELS };
+const RESOLVER: Source = Source { authoritative: false, suffix_labels: 0 };
 
 /// A record as it is written and read.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -29,7 +29,7 @@ fn ask(world: &mut World, text: &str) -> bool {
 
 #[test]
 fn octets_stay_within_the_setting_and_what_is_read_stays() {
-    for octets in [1200, 8 << 10, 64 << 10, 1 << 20] {
+    for octets in [1200, 8 << 10, 64_000, 1 << 20] {
         let mut world = World::new(CacheSettings { octets, ..SETTINGS });
         for i in 0..5000 {
             ask(&mut world, &format!("n{i}.test"));
@@ -136,6 +136,21 @@ fn an_answer_that_comes_anew_with_another_length_takes_its_place_all_the_same() 
     }
     world.cache.store.check();
     assert_eq!((world.cache.entries(), world.counters.cache_evictions), (1, 0));
+}
+
+#[test]
+fn a_long_answer_is_not_kept_where_much_more_is_held_than_may_be() {
+    let settings = CacheSettings { octets: 8 << 20, ..SETTINGS };
+    let mut world = World::new(settings);
+    (0..60_000).for_each(|i| _ = ask(&mut world, &format!("n{i}.test")));
+    world.cache.set_settings(CacheSettings { octets: 256 << 10, ..settings });
+    let records = vec![a(3600); 1200];
+    let records: Vec<&[u8]> = records.iter().map(Vec::as_slice).collect();
+    let long = name("long.test");
+    world.keep(&long, KEY, &message(0, long.as_wire(), [&records, &[], &[]]));
+    assert_eq!((world.is_fresh(&long, KEY), world.counters.cache_no_room), (false, 1));
+    assert!(ask(&mut world, "short.test") || ask(&mut world, "short.test"), "a short one is");
+    world.cache.store.check();
 }
 
 #[test]

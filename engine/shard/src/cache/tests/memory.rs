@@ -99,6 +99,7 @@ proptest! {
         let mut model: HashMap<u8, (u8, Time, u8)> = HashMap::new();
         let text = |name: u8| format!("n{}.s{}.test", name, name % 4);
         let records = vec![a(0); 64];
+        let mut was_lowered = false;
         for step in steps {
             match step {
                 Step::Keep { name: i, records: count, ttl } => {
@@ -140,12 +141,14 @@ proptest! {
                 }
                 Step::Limit { kibibytes } => {
                     let octets = (4 + usize::from(kibibytes) / 8) << 10;
+                    was_lowered |= octets < world.cache.settings().octets;
                     world.cache.set_settings(CacheSettings { octets, ..settings });
                 }
                 Step::Janitor => _ = world.cache.janitor(world.now, &mut world.counters),
                 Step::Pass { seconds } => world.pass(seconds.into()),
             }
             world.cache.store.check();
+            prop_assert!(was_lowered || world.cache.octets() <= world.cache.settings().octets);
         }
         let until = world.now + Duration::from_secs(400);
         world.clean(until);

@@ -131,12 +131,28 @@ fn a_dump_is_taken_in_with_its_ages() {
     assert!(matches!(again.find(&short, key(KEY)), Found::Stale(_)));
     let Found::Fresh(hit) = again.find(&long, key(signed)) else { panic!("it is kept under its own key") };
     assert_eq!(hit.answer.message()[6..8], [0, 2]);
+    let (Found::Fresh(then), Found::Fresh(now)) = (world.find(&long, KEY), again.find(&long, key(KEY))) else {
+        panic!("both are fresh")
+    };
+    assert_eq!(then.answer.message(), now.answer.message());
     let below = name("below.gone.test");
     assert!(again.cache.find_above(again.now, &below, key(KEY), 0).is_some(), "who vouched for it is remembered");
     let (_, taken) = reload(&portions, 1_000_000 + 1_100);
     assert_eq!(taken, 3, "what has run out for good is left out");
     assert_eq!(reload(&portions, 1_000_000 + 10_000).1, 0);
     assert_eq!(reload(&portions, 0).1, 4, "a clock that was set back makes nothing older");
+}
+
+#[test]
+fn an_origin_stays_one() {
+    let mut world = World::new(SETTINGS);
+    let gone = name("gone.test");
+    let answer = Answer::parse(&denial_of(&gone, 60), gone.as_wire().len() + 4, &SETTINGS, true).unwrap();
+    let World { cache, counters, now } = &mut world;
+    cache.insert(*now, KEY.hash(&hash_key(), &gone), gone.as_wire(), KEY, &answer, counters);
+    let (mut again, taken) = reload(&dump(&world, 1_000, 4096), 1_000);
+    let Found::Fresh(hit) = again.find(&gone, Key { era: 9, ..KEY }) else { panic!("it is there") };
+    assert_eq!((taken, hit.answer.cuts(), hit.answer.message()), (1, true, answer.as_ref().message()));
 }
 
 #[test]

@@ -23,6 +23,9 @@ const HOT_NAMES: usize = 10_000;
 /// One-time names for each question for the hot set.
 const SCAN_NAMES: u32 = 10;
 
+/// Makes a policy for names below a number.
+type New<'a> = &'a dyn Fn(usize) -> Box<dyn Policy>;
+
 /// Somebody who keeps answers, asked for names by their numbers.
 pub trait Policy {
     /// Asks for a name, which is kept where it was not there. Returns whether it was.
@@ -65,7 +68,7 @@ pub fn measure(names: usize, questions: usize) -> Table {
     let mut ours = Ours::new(octets);
     let our_rate = rate(&mut ours, &trace);
     let answers = ours.cache.entries();
-    let others: [(&'static str, &dyn Fn(usize) -> Box<dyn Policy>); 3] = [
+    let others: [(&'static str, New<'_>); 3] = [
         ("LRU", &|names| Box::new(Lru::new(answers, names))),
         ("S3-FIFO", &|names| Box::new(S3Fifo::new(answers, names))),
         ("W-TinyLFU", &|names| Box::new(WTinyLfu::new(answers, names))),

@@ -173,6 +173,11 @@ impl Dump {
         Ok(octets)
     }
 
+    /// Whether there is something to be read.
+    pub(crate) fn is_there(&self) -> bool {
+        self.path.exists()
+    }
+
     /// Reads the file, gives the cores what it holds while they serve, and says how it went. Blocks.
     pub(crate) fn read(&self, cores: &dyn Cores, unix_seconds: u64) -> End {
         let file = match File::open(&self.path) {

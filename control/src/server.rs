@@ -207,7 +207,7 @@ impl Server {
 
     /// Begins to give the cores what they had when the process was stopped.
     fn restore(&mut self) {
-        let Some(dump) = self.zones.plane().dump() else { return };
+        let Some(dump) = self.zones.plane().dump().filter(Dump::is_there) else { return };
         let (reading, cores) = (dump.clone(), Arc::clone(&self.cores));
         let task = spawn_blocking(move || reading.read(&*cores, unix_seconds()));
         self.restore = Some((dump, task));

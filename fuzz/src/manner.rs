@@ -15,20 +15,20 @@ pub struct Manner {
     folds_case: Rare<()>,
     /// It does not know EDNS.
     refuses_edns: Rare<()>,
-    cookies: Cookies,
+    cookies: Rare<Cookies>,
     /// Which of [`TTLS`].
     ttl: u8,
     /// What it knows of names: see [`Says`].
     says: u8,
+    /// So many records more.
+    more: Rare<u8>,
     /// After so many times eight milliseconds.
     delay: Rare<u8>,
 }
 
 /// What a server does with cookies (RFC 7873).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Arbitrary)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Arbitrary)]
 enum Cookies {
-    #[default]
-    Ignored,
     Made,
     /// It insists on its own over UDP, and has another one for each of these numbers.
     Wanted(u8),
@@ -62,7 +62,7 @@ impl Manner {
             return self.message(&query, 1, [0; 2], &[]);
         }
         let cookie = query.edns.as_ref().and_then(|edns| self.cookie(edns.cookie()?));
-        if let Cookies::Wanted(_) = self.cookies
+        if let Rare(Some(Cookies::Wanted(_))) = self.cookies
             && !over_tcp
             && let Some((cookie, false)) = &cookie
         {
@@ -76,7 +76,7 @@ impl Manner {
             _ => Says::NoSuchName { validated: true },
         };
         let (code, counts) = match says {
-            Says::Data => (0, [1, 0]),
+            Says::Data => (0, [1 + self.more(), 0]),
             Says::NoData => (0, [0, 1]),
             Says::NoSuchName { validated } => (3 | if validated { flags::AD } else { 0 }, [0, 1]),
         };
@@ -112,8 +112,7 @@ impl Manner {
     /// What goes into the cookie option, and whether the server's part in the query was right.
     fn cookie(&self, sent: &[u8]) -> Option<(Vec<u8>, bool)> {
         let (client, server) = sent.split_first_chunk::<8>()?;
-        let own = match self.cookies {
-            Cookies::Ignored => return None,
+        let own = match self.cookies.0? {
             Cookies::Made => [7; 8],
             Cookies::Wanted(number) => [number; 8],
             Cookies::Forged => return Some(([&[!client[0]], &sent[1..], &[7; 8]].concat()[..16].to_vec(), false)),
@@ -126,11 +125,15 @@ impl Manner {
         [&[0, 0, 41, 4, 208, extended_rcode, 0, 0, 0, 0, option.len() as u8][..], &option].concat()
     }
 
+    fn more(&self) -> u8 {
+        self.more.0.unwrap_or(0) % 90
+    }
+
     fn ttl(&self) -> [u8; 4] {
         TTLS[usize::from(self.ttl) % TTLS.len()].to_be_bytes()
     }
 
-    /// A record of the name asked for.
+    /// Records of the name asked for.
     fn data(&self, rtype: u16) -> Vec<u8> {
         let data: &[u8] = match rtype {
             rtype::A => &[192, 0, 2, 99],
@@ -138,7 +141,10 @@ impl Manner {
             _ => b"\x04text",
         };
         let head = [&[0xc0, HEADER_OCTETS as u8][..], &rtype.to_be_bytes(), &[0, 1], &self.ttl()].concat();
-        [&head[..], &[0, data.len() as u8], data].concat()
+        let record = [&head[..], &[0, data.len() as u8], data].concat();
+        // No two are the same.
+        let others = (0..self.more()).flat_map(|number| [&record[..record.len() - 1], &[number]].concat());
+        record.iter().copied().chain(others).collect()
     }
 
     /// The SOA record of the name's last two labels.

@@ -1,7 +1,7 @@
 //! A run of a shard: clients, upstreams and clock, driven step by step; after each step everything that a shard promises
 //! must hold.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use ringdns_shard::limits::{
 };
 use ringdns_shard::upstream::Standing;
 use ringdns_shard::wire::name::{KeyedName, Name};
+use ringdns_shard::wire::rdata::rtype;
 use ringdns_shard::{Action, Client, Outcome, Shard, Time, TransferMessage, Transport};
 
 use crate::manner::Manner;
@@ -25,6 +26,10 @@ pub const STEPS_MAX: usize = 256;
 const ACTIVITY_MAX: usize = 10_000;
 /// Queries towards upstreams that are remembered.
 const QUERIES_MAX: usize = 64;
+/// Requests that are remembered.
+const REQUESTS_MAX: usize = 8;
+/// Requests of a flood.
+const FLOOD_MAX: u8 = 24;
 /// Portions of the cache that are remembered.
 const PORTIONS_MAX: usize = 16;
 /// Parts of the cache beyond which flushing it, or writing it out, is taken to go round in circles.
@@ -32,6 +37,10 @@ const PARTS_MAX: usize = 1_000;
 /// After so long every server that answers again is up, whatever it has done before: a dozen replies bring it back, a
 /// quarter of a second apart, and the first is waited for two seconds and a half.
 const RETURN: Duration = Duration::from_secs(10);
+/// Seconds that pass: mostly none, else about as many as answers live.
+const SECONDS: [u64; 8] = [0, 0, 0, 0, 1, 11, 13, 61];
+/// Bits of a client whom the listener allows.
+const AT_HOME: u8 = 0x81;
 /// The time of the day at which a run begins.
 const CLOCK: u64 = 1_700_000_000;
 /// A tick of the shard's timers.
@@ -48,6 +57,24 @@ pub enum Step<'a> {
         who: Rare<u8>,
         /// What.
         request: Request<'a>,
+    },
+    /// A client asks what somebody has asked before.
+    Again {
+        /// Over TCP.
+        tcp: bool,
+        /// Counted back from the latest request.
+        which: u8,
+    },
+    /// A client asks for many names below one, each once.
+    Flood {
+        /// How many.
+        count: u8,
+        /// The label that the first of them begins with.
+        first: u8,
+        /// Of those that go to upstreams.
+        below: u8,
+        /// The type.
+        address: bool,
     },
     /// An upstream answers a query, which may be an old one, perhaps from elsewhere.
     Answer {
@@ -90,8 +117,10 @@ pub enum Step<'a> {
     Pass {
         /// So many milliseconds.
         millis: u8,
-        /// So many seconds beside.
-        seconds: Rare<u8>,
+        /// So many seconds beside: one of [`SECONDS`].
+        seconds: u8,
+        /// Seconds instead of those.
+        other_seconds: Rare<u8>,
         /// The rim wakes at the end alone, not at each deadline.
         late: bool,
     },
@@ -169,6 +198,8 @@ pub struct Run {
     waiting: BTreeMap<u64, Waiting>,
     transfers: Vec<Transfer>,
     queries: Vec<Upstream>,
+    /// The latest requests.
+    requests: VecDeque<Vec<u8>>,
     servers: Vec<SocketAddr>,
     /// Bit i: server i answers, in this manner.
     live: u16,
@@ -196,6 +227,7 @@ impl Default for Run {
             waiting: BTreeMap::new(),
             transfers: Vec::new(),
             queries: Vec::new(),
+            requests: VecDeque::new(),
             servers: world::servers(),
             live: 0,
             manner: Manner::default(),
@@ -214,7 +246,28 @@ impl Run {
     /// Takes one step. Panics where the shard breaks a promise.
     pub fn step(&mut self, step: &Step<'_>) {
         match step {
-            Step::Ask { tcp, who, request } => self.ask(*tcp, who.0.unwrap_or(0x81), request.octets(self.clock())),
+            Step::Ask { tcp, who, request } => {
+                let request = request.octets(self.clock());
+                self.requests.truncate(REQUESTS_MAX - 1);
+                self.requests.push_front(request.clone());
+                self.ask(*tcp, who.0.unwrap_or(AT_HOME), request);
+            }
+            Step::Again { tcp, which } => {
+                let Some(last) = self.requests.len().checked_sub(1) else { return };
+                let request = self.requests[usize::from(*which).min(last)].clone();
+                self.ask(*tcp, AT_HOME, request);
+            }
+            Step::Flood { count, first, below, address } => {
+                let base = world::name(world::FORWARDED[usize::from(*below) % world::FORWARDED.len()]);
+                let qtype = if *address { rtype::A } else { rtype::TXT };
+                for number in 0..count % FLOOD_MAX {
+                    let label = [2, b'x', first.wrapping_add(number)];
+                    let question = [&label, base.as_wire(), &qtype.to_be_bytes(), &[0, 1]].concat();
+                    let request = [&[0, number, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0], &question[..]].concat();
+                    self.ask(true, AT_HOME, request);
+                    self.act();
+                }
+            }
             Step::Answer { which, other_socket, other_server, response } => {
                 let Some(index) = self.query(which.0.unwrap_or(0)) else { return };
                 let query = &self.queries[index];
@@ -247,8 +300,9 @@ impl Run {
                 self.shard.on_reply_tcp(self.now, *number, message)
             }
             Step::Exchange { number, message: None } => self.shard.on_failure_tcp(self.now, *number),
-            Step::Pass { millis, seconds, late } => {
-                let millis = u64::from(*millis) + 1000 * u64::from(seconds.0.unwrap_or(0));
+            Step::Pass { millis, seconds, other_seconds, late } => {
+                let seconds = other_seconds.0.map_or(SECONDS[usize::from(*seconds) % SECONDS.len()], u64::from);
+                let millis = u64::from(*millis) + 1000 * seconds;
                 self.pass(Duration::from_millis(millis), *late);
             }
             Step::Swap(variant) => {
@@ -544,11 +598,13 @@ impl Run {
         let [sent_udp, sent_tcp] = self.sent;
         assert!(sent_udp <= counters.upstream_udp && sent_tcp <= counters.upstream_tcp);
         let questions = counters.cache_misses - counters.coalesced + counters.refreshes;
-        assert!(sent_udp + sent_tcp <= questions * ATTEMPTS_MAX as u64 + counters.upstream_probes);
+        // One more where a server comes back that was asked in vain.
+        let attempts_max = ATTEMPTS_MAX as u64 + 1;
+        assert!(sent_udp + sent_tcp <= questions * attempts_max + counters.upstream_probes);
         assert!(self.shard.resolves_in_flight() <= world::RESOLVES);
         assert!(waiting <= world::RESOLVES * world::WAITERS);
         let open = self.queries.iter().filter(|query| query.exchange.is_some()).count();
-        assert!(open <= self.shard.resolves_in_flight() * ATTEMPTS_MAX + PROBES_MAX);
+        assert!(open <= self.shard.resolves_in_flight() * (ATTEMPTS_MAX + 1) + PROBES_MAX);
         // What is beyond a lowered limit goes bit by bit, and tables grow in steps after room was made for these.
         let Figures { entries, octets, .. } = self.shard.cache_figures();
         assert!(octets <= world::CACHE_OCTETS + world::CACHE_OCTETS / 20, "{octets} octets");

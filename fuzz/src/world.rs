@@ -28,7 +28,7 @@ pub const TIMEOUT_SLOW: Duration = Duration::from_secs(10);
 /// How long all other servers are waited for.
 pub const TIMEOUT: Duration = Duration::from_millis(400);
 /// Octets of the cache, in the variant that allows the most.
-pub const CACHE_OCTETS: usize = 64_000;
+pub const CACHE_OCTETS: usize = 16_000;
 /// The longest that an answer is found in the cache, fresh or stale.
 pub const KEPT: Duration = Duration::from_secs(120 + 30);
 
@@ -284,7 +284,7 @@ fn cache(variant: usize) -> CacheSettings {
         prefetch: true,
     };
     match variant {
-        3 => CacheSettings { octets: 16_000, ..all },
+        3 => CacheSettings { octets: 6_000, ..all },
         5 => CacheSettings { failure_ttl: Duration::ZERO, stale: Duration::ZERO, prefetch: false, ..all },
         7 => CacheSettings { octets: 1_200, stale_after: Duration::ZERO, ..all },
         8 => CacheSettings { min_ttl: Duration::from_secs(20), ..all },

@@ -60,7 +60,7 @@ fn zones(object: &Value) -> String {
 /// A table of the upstream servers, and the pools that have none.
 fn upstreams(object: &Value) -> String {
     let servers = object["upstreams"].as_array().map_or(&[][..], Vec::as_slice);
-    let title = "SERVER POOLS STATE FOR ROUND-TRIP LOSS ASKED ANSWERED SILENT OUTAGES";
+    let title = "SERVER POOLS STATE FOR ROUND-TRIP LOSS ASKED ANSWERED SILENT UNREACHABLE OUTAGES";
     let title = title.split(' ').map(|word| word.replace('-', " ")).collect();
     let rows: Vec<Vec<String>> = std::iter::once(title).chain(servers.iter().map(row)).collect();
     let mut text = if servers.is_empty() { String::new() } else { table(&rows) };
@@ -90,7 +90,7 @@ fn row(server: &Value) -> Vec<String> {
         server["round_trip_us"].as_u64().map_or_else(absent, |micros| format!("{:.1} ms", micros as f64 / 1_000.0)),
         format!("{} %", figure(server.get("loss_percent"))),
     ];
-    let figures = ["asked", "answered", "silent", "outages"];
+    let figures = ["asked", "answered", "silent", "unreachable", "outages"];
     row.extend(figures.map(|member| figure(server.get(member))));
     row
 }
@@ -199,7 +199,7 @@ mod tests {
             json!({
                 "server": address, "pools": ["origin", "spare"], "since_seconds": 3_725, "cores_up": up, "cores_lossy": 0,
                 "cores_down": down, "round_trip_us": if up > 0 { json!(1_260) } else { Value::Null }, "loss_percent": 5,
-                "asked": 12_000, "answered": 11_000, "silent": 9, "outages": 2,
+                "asked": 12_000, "answered": 11_000, "silent": 9, "unreachable": 3, "outages": 2,
             })
         };
         let object = json!({
@@ -217,9 +217,9 @@ ringdns 0.1.0, up for 1d01h; 1 of 2 cores answer
   zones      2 served, 10 records, 1 not loaded
   reloads    1 done, 0 failed
   upstreams  5 questions in flight
-    SERVER                  POOLS         STATE                   FOR  ROUND TRIP  LOSS  ASKED  ANSWERED  SILENT  OUTAGES
-    udp://192.0.2.1:53      origin,spare  up on 2 of 2 cores    1h02m      1.3 ms   5 %  12000     11000       9        2
-    udp://[2001:db8::1]:53  origin,spare  down on 1 of 1 cores  1h02m           -   5 %  12000     11000       9        2
+    SERVER                  POOLS         STATE                   FOR  ROUND TRIP  LOSS  ASKED  ANSWERED  SILENT  UNREACHABLE  OUTAGES
+    udp://192.0.2.1:53      origin,spare  up on 2 of 2 cores    1h02m      1.3 ms   5 %  12000     11000       9            3        2
+    udp://[2001:db8::1]:53  origin,spare  down on 1 of 1 cores  1h02m           -   5 %  12000     11000       9            3        2
     and 4 more
     the pool na?med has no addresses yet
 ";

@@ -1,5 +1,6 @@
 //! TCP connections of clients, good and bad.
 
+use std::collections::HashSet;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
@@ -110,7 +111,9 @@ fn two_hundred_queries_of_one_connection_are_answered_as_answers_come() {
     let mut wanted = wanted;
     wanted.sort_unstable();
     assert_eq!(came, wanted);
-    assert_eq!(upstream.count(crate::common::dns::Via::Udp), 200);
+    // What was sent more than once was sent since the answer took its time.
+    let names: HashSet<String> = upstream.queries().iter().map(|asked| asked.name().to_ascii_lowercase()).collect();
+    assert_eq!((names.len(), server.counter("coalesced")), (200, 0));
 }
 
 #[test]

@@ -91,6 +91,11 @@ async fn forget(State(pages): State<Pages>, request: Request) -> Response {
         Ok(what) => what,
         Err(problem) => return problem.into_response(),
     };
+    if pages.board.read().is_restoring {
+        // What is flushed now could come back with what is still to be read.
+        let why = "the cache is being read from its file; ask again in a moment";
+        return Problem::new(StatusCode::SERVICE_UNAVAILABLE, why).into_response();
+    }
     match off_thread(move || pages.cores.flush(&what, FLUSH_LIMIT)).await {
         Some(Ok(flushed)) => object(StatusCode::OK, &serde_json::json!({ "flushed": flushed })),
         Some(Err(why)) => {

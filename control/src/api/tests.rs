@@ -32,6 +32,7 @@ struct Scene {
     socket: PathBuf,
     cores: Arc<Fake>,
     access: Arc<Access>,
+    board: Arc<Board>,
     folder: tempfile::TempDir,
 }
 
@@ -52,7 +53,7 @@ fn serving(report: impl Fn() -> Report + Send + 'static) -> Scene {
     let (wishes, mut reloads) = reloads::channel();
     let cores_seen: Arc<dyn Cores> = Arc::clone(&cores) as Arc<dyn Cores>;
     let started = Instant::now() - Duration::from_secs(75);
-    let pages = Pages { cores: cores_seen, board, access: Arc::clone(&access), reloads: wishes, started };
+    let pages = Pages { cores: cores_seen, board: Arc::clone(&board), access: Arc::clone(&access), reloads: wishes, started };
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
@@ -63,7 +64,7 @@ fn serving(report: impl Fn() -> Report + Send + 'static) -> Scene {
             }
         });
     });
-    Scene { address, socket, cores, access, folder }
+    Scene { address, socket, cores, access, board, folder }
 }
 
 /// Status and object of an answer.
@@ -179,6 +180,18 @@ fn changes_come_with_the_token_or_over_the_socket() {
     let (code, problem) = scene.at_socket("POST", "/cache/flush", r#"{"all": true}"#);
     assert_eq!(code, 503);
     assert_eq!(problem["detail"], "not all is flushed: no answer in time from core 1; ask again");
+}
+
+#[test]
+fn nothing_is_flushed_while_the_cache_is_being_read() {
+    let scene = serving(nothing_new);
+    scene.board.change(|status| status.is_restoring = true);
+    let (code, problem) = scene.at_socket("POST", "/cache/flush", r#"{"all": true}"#);
+    let detail = problem["detail"].as_str().unwrap();
+    assert_eq!((code, detail), (503, "the cache is being read from its file; ask again in a moment"));
+    assert!(scene.cores.flushes.lock().unwrap().is_empty());
+    scene.board.change(|status| status.is_restoring = false);
+    assert_eq!(scene.at_socket("POST", "/cache/flush", r#"{"all": true}"#).0, 200);
 }
 
 #[test]

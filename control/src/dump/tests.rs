@@ -45,7 +45,7 @@ impl Scene {
     }
 
     fn is_there(&self) -> bool {
-        self.dump.path.exists()
+        self.dump.is_there()
     }
 
     fn is_aside(&self) -> bool {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ringdns_shard::cache::scrub::{Scrubbed, Source, Why, scrub};
 use ringdns_shard::limits::POOL_SERVERS_MAX;
-use ringdns_shard::upstream::{Kind, Protocol, Server};
+use ringdns_shard::upstream::{Protocol, Server};
 use ringdns_shard::wire::message::{HEADER_OCTETS, Header, Section, flags, records};
 use ringdns_shard::wire::name::Name;
 use ringdns_shard::wire::rdata::{CLASS_IN, rtype};
@@ -200,7 +200,7 @@ impl Reply {
             return Err("answers with half of it".to_owned());
         }
         let (name, mut scratch) = (query.name.as_wire(), Vec::new());
-        let source = Source { kind: Kind::Resolver, suffix_labels: 0 };
+        let source = Source { authoritative: false, suffix_labels: 0 };
         match scrub(&self.octets, self.header, name, query.qtype, &source, &mut scratch) {
             Scrubbed::Clean(message) | Scrubbed::Rewritten(message) => {
                 addresses(message, query).ok_or_else(|| "answers with what is no address".to_owned())

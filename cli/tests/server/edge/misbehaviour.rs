@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::{IN_ORDER, configuration, last_octet};
-use crate::common::dns::{HEADER, SERVFAIL, Via, query, wire, with_edns};
+use crate::common::dns::{EDE_NETWORK_ERROR, HEADER, SERVFAIL, Via, query, wire, with_edns};
 use crate::common::server::Server;
 use crate::common::upstream::{ANSWER, Asked, TRUNCATED, Upstream, address};
 use crate::common::wait_until;
@@ -104,7 +104,7 @@ fn answers_that_say_nothing_send_us_to_the_next_server() {
     let server = self::server(&[bad.address]);
     for name in ["n.servfail.test", "n.refused.test", "n.formerr.test", "n.upwards.test", "n.other-name.test"] {
         let reply = server.ask(Via::Udp, &with_edns(query(name, "A"), 0));
-        assert_eq!((reply.rcode(), reply.ede()), (SERVFAIL, Some(crate::common::dns::EDE_NETWORK_ERROR)), "{name}");
+        assert_eq!((reply.rcode(), reply.ede()), (SERVFAIL, Some(EDE_NETWORK_ERROR)), "{name}");
     }
     assert_eq!(server.counter("resolves_failed"), 5);
 }

@@ -263,7 +263,7 @@ impl Shard {
         let Shard { resolver, cache, servers, counters, queue, .. } = self;
         let orders = &mut |order| queue.push_back(Queued::Order(order));
         let done = handle(resolver, &mut Event { now, settings: cache.settings(), servers, counters, orders });
-        if resolver.take_back() {
+        if resolver.take_back(now) {
             // What failed without the server may succeed with it.
             cache.forget_failures();
         }

@@ -24,6 +24,9 @@ use crate::wire::message::{HEADER_OCTETS, Header, flags};
 /// The least that an attempt is waited for: two ticks of the timer wheel.
 const PATIENCE_MIN: Duration = Duration::from_millis(2);
 
+/// Questions that ask a server anew which is back do so one after the other, within so many milliseconds.
+const ANEW_SPREAD_MILLIS: u32 = 256;
+
 /// Response codes that tell of the query, and not of the name.
 mod rcode {
     pub(super) const FORMERR: u16 = 1;
@@ -49,7 +52,7 @@ pub(super) struct Attempt {
 pub(super) enum State {
     /// Its reply is waited for.
     Open,
-    /// Its server was told to be silent; should the reply come, it is welcome.
+    /// Patience with it is over; should the reply come, it is welcome.
     Silent,
     /// Over.
     Closed,
@@ -179,11 +182,11 @@ impl<W> Resolver<W> {
 
     /// Asks a server, if there may be another attempt. Returns whether it is asked, now or as soon as an id is free.
     fn ask(&mut self, event: &mut Event<'_>, slot: u32, candidate: u8, protocol: Protocol) -> bool {
-        if self.resolve(slot).attempts.len() >= ATTEMPTS_MAX {
+        let resolve = self.resolve(slot);
+        if resolve.attempts.len() >= resolve.attempts_max {
             event.counters.upstream_attempts_exhausted += 1;
             return false;
         }
-        let resolve = self.resolve(slot);
         let Candidate { number, .. } = resolve.candidates[usize::from(candidate)];
         let plain = resolve.plain.has(candidate);
         let silent = |attempt: &&Attempt| attempt.candidate == candidate && attempt.state == State::Silent;
@@ -210,6 +213,28 @@ impl<W> Resolver<W> {
         self.flights.insert(over, whose);
         (event.orders)(Order::Ask(Asking { whose, generation: *generation }));
         true
+    }
+
+    /// A server is back. A question that has asked it in vain has its turn soon, even where it has asked as often as it may:
+    /// it would wait for its deadline, and fail for what is over.
+    pub(super) fn ask_anew(&mut self, now: Time, slot: u32, number: ServerNumber) {
+        let Some(resolve) = &mut self.slots[slot as usize].resolve else { return };
+        let is_it = |candidate: &Candidate| candidate.number == number;
+        let Some(candidate) = resolve.candidates.iter().position(is_it).map(|place| place as u8) else { return };
+        if resolve.failed.has(candidate) {
+            return;
+        }
+        // What it was asked while it was away is not waited for any more, and no silence of the time after.
+        for attempt in resolve.attempts.iter_mut().filter(|a| a.candidate == candidate && a.state == State::Open) {
+            attempt.state = State::Silent;
+        }
+        resolve.attempts_max = (resolve.attempts.len() + 1).clamp(ATTEMPTS_MAX, ATTEMPTS_MAX + 1);
+        resolve.next = candidate;
+        if resolve.attempts.iter().all(|attempt| attempt.state != State::Open) {
+            let spread = Duration::from_millis((slot % ANEW_SPREAD_MILLIS).into());
+            resolve.again_at = Some(Timers::floor(now + spread.min((resolve.deadline - now) / 2)));
+        }
+        self.set_timer(slot);
     }
 
     /// How the next query to a server looks.
@@ -397,7 +422,11 @@ impl<W> Resolver<W> {
         self.flights.remove(over);
         let number = resolve.number(candidate);
         match verdict {
-            Verdict::Answered => self.back |= event.servers.answered(event.now, number, event.now - sent),
+            Verdict::Answered => {
+                if event.servers.answered(event.now, number, event.now - sent) {
+                    self.back.push(number);
+                }
+            }
             Verdict::Unreachable if resolve.is_usual(candidate, over) => event.servers.unreachable(event.now, number),
             Verdict::Unreachable | Verdict::Released => event.servers.released(number),
         }

@@ -40,7 +40,7 @@ use crate::images::{Bounds, CacheSettings};
 use crate::limits::{ATTEMPTS_MAX, WAITERS_MAX};
 use crate::telemetry::Counters;
 use crate::time::Time;
-use crate::upstream::{Candidate, Choice, Kind, Servers};
+use crate::upstream::{Candidate, Choice, Kind, ServerNumber, Servers};
 use crate::wire::message::Header;
 use crate::wire::name::HashKey;
 use attempts::{Attempt, Marks, State};
@@ -70,7 +70,7 @@ pub struct Resolver<W> {
     /// Questions that nobody has waited for yet.
     background: usize,
     /// See [`Resolver::take_back`].
-    back: bool,
+    back: SmallVec<[ServerNumber; 1]>,
     /// Where messages are rewritten of which not all may be believed.
     scratch: Vec<u8>,
 }
@@ -104,7 +104,9 @@ struct Resolve<W> {
     /// The candidate whose turn is next.
     next: u8,
     attempts: SmallVec<[Attempt; 2]>,
-    /// No id was free: when to try again.
+    /// So many there may be: one more than [`ATTEMPTS_MAX`] once a server is back.
+    attempts_max: usize,
+    /// No id was free, or a server is back: when to ask again.
     again_at: Option<Time>,
     /// From when on those who wait get a stale answer.
     stale_at: Option<Time>,
@@ -238,7 +240,7 @@ impl<W> Resolver<W> {
             zones: ZoneCounts::default(),
             waiters: 0,
             background: 0,
-            back: false,
+            back: SmallVec::new(),
             scratch: Vec::new(),
         }
     }
@@ -269,9 +271,16 @@ impl<W> Resolver<W> {
             && self.deadline().is_none()
     }
 
-    /// Whether a server that was down has come back since the last call: failures that are remembered may be none any more.
-    pub fn take_back(&mut self) -> bool {
-        std::mem::take(&mut self.back)
+    /// Whether a server that was down has come back since the last call: failures that are remembered may be none any
+    /// more. Questions that have asked it in vain will ask it once more, lest they end as failures of a time that is over.
+    pub fn take_back(&mut self, now: Time) -> bool {
+        let back = std::mem::take(&mut self.back);
+        for &number in &back {
+            for slot in 0..self.slots.len() as u32 {
+                self.ask_anew(now, slot, number);
+            }
+        }
+        !back.is_empty()
     }
 
     /// The question in flight for `name` under `key`, `hash` being [`Key::hash`].
@@ -364,6 +373,7 @@ impl<W> Resolver<W> {
             empty: None,
             next: 0,
             attempts: SmallVec::new(),
+            attempts_max: ATTEMPTS_MAX,
             again_at: None,
             stale_at: ask.stale_at.map(Timers::floor),
             stale_told: false,

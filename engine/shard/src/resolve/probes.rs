@@ -148,7 +148,11 @@ impl<W> Resolver<W> {
         self.flights.remove(over);
         let Probe { candidate: Candidate { number, .. }, name, qtype, .. } = &probe;
         match verdict {
-            Verdict::Answered => self.back |= event.servers.answered(event.now, *number, event.now - sent),
+            Verdict::Answered => {
+                if event.servers.answered(event.now, *number, event.now - sent) {
+                    self.back.push(*number);
+                }
+            }
             Verdict::Unreachable => event.servers.unreachable(event.now, *number),
             Verdict::Silent => {
                 event.servers.silent(event.now, *number, (name, *qtype));

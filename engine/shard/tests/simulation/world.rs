@@ -44,8 +44,6 @@ const CACHE: CacheSettings = CacheSettings {
     stale_after: Duration::from_millis(300),
     prefetch: true,
 };
-/// The tables that lead to answers grow in steps after room was made for these: in a cache as small as this one that weighs.
-const CACHE_SLACK: usize = CACHE.octets / 20;
 const BOUNDS: Bounds = Bounds {
     resolves: 24,
     waiters: 5,
@@ -467,7 +465,7 @@ impl World {
         assert!(waiters.len() <= in_flight && in_flight <= BOUNDS.resolves);
         assert!(waiters.values().all(|&count| count <= BOUNDS.waiters));
         let figures = self.shard.cache_figures();
-        assert!(figures.octets <= CACHE.octets + CACHE_SLACK, "{figures:?}");
+        assert!(figures.octets <= CACHE.octets, "{figures:?}");
         assert!(self.exchanges.len() <= in_flight * ATTEMPTS_MAX + PROBES_MAX);
     }
 }

@@ -84,7 +84,7 @@ fn several_servers_at_once_and_the_first_good_answer_wins() {
 fn a_server_that_is_back_is_told_by_a_probe() {
     let mut rig = Rig::new(&[UDP]);
     rig.bring_down();
-    assert!(!rig.resolver.take_back());
+    assert!(!rig.resolver.take_back(rig.now));
     let probe = |rig: &mut Rig| {
         let probe = rig.next_probe();
         let begins = (probe.name.clone(), probe.qtype);
@@ -109,9 +109,44 @@ fn a_server_that_is_back_is_told_by_a_probe() {
     assert!(rig.reply(&sent, &forged).is_none());
     assert!(rig.servers.next_probe().is_some() && rig.counters.upstream_mismatched == 1);
     assert!(rig.reply(&sent, &[&sent.id().to_be_bytes()[..], &[0x80, 5, 0, 0, 0, 0, 0, 0, 0, 0]].concat()).is_none());
-    assert!(rig.resolver.take_back() && !rig.resolver.take_back());
+    assert!(rig.resolver.take_back(rig.now) && !rig.resolver.take_back(rig.now));
     assert_eq!(rig.servers.next_probe(), None);
     assert_eq!(rig.counters.upstream_probes, 2);
+    rig.assert_nothing_is_left();
+}
+
+#[test]
+fn a_server_that_is_back_is_asked_once_more_by_who_has_asked_in_vain() {
+    let mut rig = Rig::new(&[UDP]);
+    let last = rig.bring_down();
+    let (spent, open) = (last + 1, last + 2);
+    // One asks as often as it may, and has time left; the other has just asked.
+    let (spent_name, hash) = (name(spent), spent.into());
+    let choice = rig.servers.choose(rig.now, &[0], &KeyedName::new(&key(), &spent_name).unwrap(), 0);
+    let waiter = Some(move || spent);
+    let ask = Ask { hash, name: &spent_name, key: KEY, waiter, zone: 0, suffix_labels: 0, stale_at: None };
+    rig.on(|resolver, event| resolver.begin(event, ask, choice, Duration::from_secs(1_000))).unwrap();
+    while rig.counters.upstream_attempts_exhausted == 0 {
+        assert!(rig.wake().is_none(), "it has not ended");
+    }
+    rig.begin(open).unwrap();
+    rig.sent();
+    let probe = rig.next_probe();
+    rig.on(|resolver, event| resolver.probe(event, probe));
+    let probe = rig.sent_one();
+    let refused = probe.reply(5, [0; 3], &[]);
+    assert!(rig.reply(&probe, &refused).is_none());
+    assert!(rig.resolver.take_back(rig.now));
+    let (back, mut sent) = (rig.now, Vec::new());
+    while sent.len() < 2 {
+        assert!(rig.wake().is_none());
+        sent.extend(rig.sent());
+    }
+    assert!(rig.now - back <= Duration::from_millis(256), "{:?}", rig.now - back);
+    assert!(sent.len() == 2 && sent[0].question() != sent[1].question(), "each asks once more: {sent:?}");
+    for sent in sent {
+        assert!(rig.reply(&sent, &sent.answer()).unwrap().result.is_ok());
+    }
     rig.assert_nothing_is_left();
 }
 
@@ -144,7 +179,7 @@ fn a_probe_over_tcp_ends_with_its_exchange() {
     let mut octets = answered.octets[..HEADER_OCTETS].to_vec();
     octets[2..].copy_from_slice(&[0x80, 2, 0, 0, 0, 0, 0, 0, 0, 0]);
     assert!(rig.reply(&answered, &octets).is_none());
-    assert!(rig.resolver.take_back());
+    assert!(rig.resolver.take_back(rig.now));
     rig.assert_nothing_is_left();
 }
 

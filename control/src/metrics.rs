@@ -88,7 +88,7 @@ impl Figures {
         let limits = limits.map(|core| (core.core.to_string(), ConstGauge::new(core.cache.octets_max as i64)));
         let help = "Memory that cached answers may take.";
         family(encoder, "ringdns_cache_bytes_max", help, MetricType::Gauge, "core", limits)?;
-        let mut seen = servers::seen(&self.statuses);
+        let mut seen = servers::seen(&self.statuses, std::time::Duration::MAX);
         seen.truncate(SERVERS_SHOWN_MAX);
         let titles: Vec<String> = seen.iter().map(|seen| servers::title(&seen.server)).collect();
         let gauges: [Gauge<Seen<'_>>; 4] = [

@@ -95,7 +95,7 @@ impl Manner {
         let recursion = query.header.flags & flags::RD;
         let authority = if recursion == 0 { flags::AA } else { flags::RA };
         let flags = flags::QR | recursion | authority | query.header.flags & flags::CD | code;
-        let opt = u8::from(records.len() > 0 && query.edns.is_some());
+        let opt = u8::from(!records.is_empty() && query.edns.is_some());
         let mut octets = [query.header.id.to_be_bytes(), flags.to_be_bytes()].concat();
         octets.extend([0, 1, 0, counts[0], 0, counts[1], 0, opt]);
         octets.extend(query.question);

@@ -1,6 +1,7 @@
 //! Queries made from arbitrary octets: most of them near enough to a query to come past the first check.
 
 use arbitrary::{Arbitrary, Unstructured};
+use ringdns_shard::telemetry::Counters;
 use ringdns_shard::tsig::Transaction;
 use ringdns_shard::wire::message::opcode;
 use ringdns_shard::wire::rdata::rtype;
@@ -95,6 +96,8 @@ struct EdnsPick<'a> {
     version: Rare<u8>,
     dnssec_ok: bool,
     options: Rare<Vec<(u8, Octets<'a>)>>,
+    /// The client's part of a cookie, or a whole one that is valid at home.
+    cookie: Rare<bool>,
     twice: Rare<()>,
 }
 
@@ -152,7 +155,7 @@ impl NamePick<'_> {
 impl Request<'_> {
     /// The octets; `unix_seconds` is the time at which they are signed.
     pub fn octets(&self, unix_seconds: u64) -> Vec<u8> {
-        let mut octets = self.unsigned();
+        let mut octets = self.unsigned(unix_seconds);
         if let Rare(Some(SignaturePick { key, ahead, change })) = &self.signature
             && self.raw.0.is_none()
         {
@@ -167,7 +170,7 @@ impl Request<'_> {
         octets
     }
 
-    fn unsigned(&self) -> Vec<u8> {
+    fn unsigned(&self, unix_seconds: u64) -> Vec<u8> {
         if let Rare(Some(Octets(octets))) = &self.raw {
             return octets.to_vec();
         }
@@ -195,7 +198,7 @@ impl Request<'_> {
             octets.extend([0; 16]);
         }
         for _ in 0..opts {
-            octets.extend(self.edns.as_ref().expect("an OPT was counted").octets());
+            octets.extend(self.edns.as_ref().expect("an OPT was counted").octets(unix_seconds));
         }
         octets.extend(self.rest.0.iter().flat_map(|rest| rest.0));
         octets
@@ -203,8 +206,11 @@ impl Request<'_> {
 }
 
 impl EdnsPick<'_> {
-    fn octets(&self) -> Vec<u8> {
+    fn octets(&self, unix_seconds: u64) -> Vec<u8> {
         let mut data = Vec::new();
+        if let Rare(Some(is_whole)) = self.cookie {
+            data.extend(cookie(is_whole, unix_seconds));
+        }
         for (code, Octets(option)) in self.options.0.iter().flatten().take(8) {
             data.extend([0, *code % 16, (option.len() >> 8) as u8, option.len() as u8]);
             data.extend(*option);
@@ -215,5 +221,15 @@ impl EdnsPick<'_> {
         octets.extend((data.len() as u16).to_be_bytes());
         octets.extend(data);
         octets
+    }
+}
+
+/// A cookie option.
+fn cookie(is_whole: bool, unix_seconds: u64) -> Vec<u8> {
+    let client = [0x63; 8];
+    let made = world::cookies().check(Some(&client), world::HOME.into(), unix_seconds, &mut Counters::default());
+    match made.reply().filter(|_| is_whole) {
+        Some(whole) => [&[0, 10, 0, whole.len() as u8], &whole[..]].concat(),
+        None => [&[0, 10, 0, client.len() as u8], &client[..]].concat(),
     }
 }

@@ -39,8 +39,8 @@ const PARTS_MAX: usize = 1_000;
 const RETURN: Duration = Duration::from_secs(10);
 /// Seconds that pass: mostly none, else about as many as answers live.
 const SECONDS: [u64; 8] = [0, 0, 0, 0, 1, 11, 13, 61];
-/// Bits of a client whom the listener allows.
-const AT_HOME: u8 = 0x81;
+/// Bits of a client at [`world::HOME`].
+const AT_HOME: u8 = world::HOME.octets()[3];
 /// The time of the day at which a run begins.
 const CLOCK: u64 = 1_700_000_000;
 /// A tick of the shard's timers.
@@ -375,7 +375,7 @@ impl Run {
         for _ in 0..PARTS_MAX {
             let Some(at) = cursor else { break };
             let mut portion = Vec::new();
-            // None is as small as that: then no entry would ever be written.
+            // A portion without room would never come to an end.
             cursor = self.shard.cache_out(self.now, at, octets_max.max(1), &mut portion);
             assert!(portion.len() <= octets_max + MESSAGE_OCTETS_MAX + 16);
             self.portions.push(portion);
@@ -388,7 +388,7 @@ impl Run {
     fn take_in(&mut self, which: usize, flips: &Rare<Vec<(u16, u8)>>, raw: &Rare<(bool, Octets<'_>)>) {
         if let Rare(Some((has_version, Octets(octets)))) = raw {
             let version: &[u8] = if *has_version { &[1] } else { &[] };
-            // Whether it is taken is its business; that it does no harm is ours.
+            // It may be taken or not, as long as it does no harm.
             let _ = self.shard.cache_in(self.now, &[version, octets].concat());
             return;
         }

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ringdns_shard::Images;
-use ringdns_shard::guard::{Acl, Network, rate, rrl};
+use ringdns_shard::guard::{Acl, Network, cookie, rate, rrl};
 use ringdns_shard::images::{Allowed, Bounds, CacheSettings, Listener, Zone, ZoneAbout};
 use ringdns_shard::tsig::{Algorithm, Key};
 use ringdns_shard::upstream::{Kind, Member, Pool, Protocol, Routes, Server, Strategy, Target};
@@ -31,6 +31,9 @@ pub const TIMEOUT: Duration = Duration::from_millis(400);
 pub const CACHE_OCTETS: usize = 16_000;
 /// The longest that an answer is found in the cache, fresh or stale.
 pub const KEPT: Duration = Duration::from_secs(120 + 30);
+
+/// Where most clients are: the listener allows them, and zones take them for peers.
+pub const HOME: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 65);
 
 /// Names that lead to each part of the images; a query's name is one of these, or a few labels below it.
 pub const NAMES: &[&str] = &[
@@ -258,7 +261,7 @@ fn build(variant: usize, zones: Vec<Zone>) -> Images {
             exempt: Acl::default(),
             entries: 16,
         }),
-        cookies: Arc::new([[7; 16]].into_iter().collect()),
+        cookies: Arc::new(cookies()),
         bounds: Bounds {
             resolves: if variant == 1 { 2 } else { RESOLVES },
             waiters: if variant == 1 { 1 } else { WAITERS },
@@ -267,8 +270,12 @@ fn build(variant: usize, zones: Vec<Zone>) -> Images {
             zone_resolves: if variant == 5 { 1 } else { RESOLVES },
             zone_rate: if variant == 2 { 1 } else { 0 },
         },
-        ..Images::bare(hash_key)
     }
+}
+
+/// What cookies of clients are made with.
+pub fn cookies() -> cookie::Secrets {
+    [[7; 16]].into_iter().collect()
 }
 
 /// What a variant keeps: everything that the cache can do, or answers as long as they are fresh.
@@ -312,8 +319,7 @@ pub fn name(text: &str) -> Name {
     text.parse().expect("a name of ours")
 }
 
-/// The pools. In the sixth variant names of servers have come to mean other addresses; in the seventh other servers are
-/// configured.
+/// The pools. In variant 6 names of servers have come to mean other addresses; in variant 7 other servers are configured.
 fn pools(variant: usize) -> Vec<Arc<Pool>> {
     let v4 = |host| SocketAddr::from((Ipv4Addr::new(192, 0, 2, host), 53));
     let v6 = SocketAddr::from((Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 9), 53));

@@ -19,8 +19,8 @@ pub(crate) struct Seen<'s> {
     views: Vec<(usize, Duration, &'s ServerState)>,
 }
 
-/// Each server that a core knows, in the order of the pools.
-pub(crate) fn seen(statuses: &[Option<CoreStatus>]) -> Vec<Seen<'_>> {
+/// Each server that a core knows, in the order of the pools. `uptime` is the server's own: nothing has been so for longer.
+pub(crate) fn seen(statuses: &[Option<CoreStatus>], uptime: Duration) -> Vec<Seen<'_>> {
     let mut all: Vec<Seen<'_>> = Vec::new();
     let mut places: BTreeMap<Server, usize> = BTreeMap::new();
     for status in statuses.iter().flatten() {
@@ -29,7 +29,7 @@ pub(crate) fn seen(statuses: &[Option<CoreStatus>]) -> Vec<Seen<'_>> {
                 all.push(Seen { server: state.server, views: Vec::new() });
                 all.len() - 1
             });
-            all[place].views.push((status.core, status.now - state.since, state));
+            all[place].views.push((status.core, (status.now - state.since).min(uptime), state));
         }
     }
     all.sort_by_key(|seen| seen.pools().first().copied());

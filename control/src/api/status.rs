@@ -18,7 +18,7 @@ pub(super) fn object(
     let cores = snapshots.iter().zip(statuses).enumerate();
     let cores: Vec<Value> =
         cores.map(|(core, (snapshot, status))| of_core(core, snapshot.as_ref().zip(status.as_ref()))).collect();
-    let seen = servers::seen(statuses);
+    let seen = servers::seen(statuses, uptime);
     let shown = seen.iter().take(SERVERS_SHOWN_MAX);
     let sum = |figure: fn(&CoreStatus) -> usize| statuses.iter().flatten().map(figure).sum::<usize>();
     let counted = |figure: fn(&Snapshot) -> u64| snapshots.iter().flatten().map(figure).sum::<u64>();

@@ -53,7 +53,8 @@ fn serving(report: impl Fn() -> Report + Send + 'static) -> Scene {
     let (wishes, mut reloads) = reloads::channel();
     let cores_seen: Arc<dyn Cores> = Arc::clone(&cores) as Arc<dyn Cores>;
     let started = Instant::now() - Duration::from_secs(75);
-    let pages = Pages { cores: cores_seen, board: Arc::clone(&board), access: Arc::clone(&access), reloads: wishes, started };
+    let pages =
+        Pages { cores: cores_seen, board: Arc::clone(&board), access: Arc::clone(&access), reloads: wishes, started };
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {

@@ -132,8 +132,7 @@ fn servers_twice(settings: &Settings, faults: &mut Collector) {
 fn weights(settings: &Settings, faults: &mut Collector) {
     for upstream in settings.upstream.iter().filter(|upstream| *upstream.strategy != Strategy::Balanced) {
         if let Some(server) = upstream.servers.iter().find(|server| server.weight.is_some()) {
-            let message =
-                "`servers` in [[upstream]]: a weight counts with `strategy = \"balanced\"` alone; remove it, or choose that";
+            let message = "`servers` in [[upstream]]: a weight counts with `strategy = \"balanced\"` alone; remove it, or choose that";
             faults.push(server.place(), message.to_owned());
         }
     }

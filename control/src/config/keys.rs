@@ -14,14 +14,14 @@ use ringdns_shard::upstream::{Kind, Strategy};
 use ringdns_shard::wire::name::Name;
 use toml::de::DeTable;
 
+use super::control::{SocketPathForm, TokenFile, TokenFileForm};
+use super::cookie::{CookieSecret, CookieSecretsForm};
 use super::fault::{At, Place};
 use super::files::{FileForm, FolderForm, ZoneFile};
 use super::form::{
     Choice, Cores, CoresForm, Count, Destination, Flag, Form, List, LoopbackSocket, NameForm, Net, NetForm, Octets,
     OptionalName, PoolName, Socket, Span, Text,
 };
-use super::control::{SocketPathForm, TokenFile, TokenFileForm};
-use super::cookie::{CookieSecret, CookieSecretsForm};
 use super::pieces::Root;
 use super::rate::{Rate, RatesForm};
 use super::rrl::{Rrl, RrlForm};

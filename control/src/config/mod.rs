@@ -28,6 +28,8 @@ use std::path::{Path, PathBuf};
 
 use ringdns_shard::wire::name::{self, Name};
 
+pub use control::{Token, TokenFile};
+pub use cookie::CookieSecret;
 pub use fault::{At, Fault, Faults, Place};
 pub use files::ZoneFile;
 pub use form::{Cores, Net};
@@ -36,16 +38,14 @@ pub use keys::{
     Template, Upstream, Zone,
 };
 pub use page::{default_file, reference};
-pub use ringdns_shard::tsig::Algorithm;
-pub use control::{Token, TokenFile};
-pub use cookie::CookieSecret;
 pub use rate::Rate;
+pub use ringdns_shard::tsig::Algorithm;
 pub use rrl::Rrl;
 pub use transfer::{Allow, Peer, Secret, SecretFile};
 pub use upstream::{Host, UpstreamServer};
 
-use pieces::{Cut, Root};
 pub(crate) use check::reaches;
+use pieces::{Cut, Root};
 pub(crate) use print::Print;
 use schema::{Reader, Table};
 
@@ -343,8 +343,7 @@ mod tests {
             "# nameserver 192.0.2.9\nsearch example.test\nnameserver 127.0.0.53\nnameserver 0.0.0.0\nnameserver fe80::1%eth0\n\
              nameserver 127.0.0.53 # again\nnameserver\t2001:db8::1\nnameserver x\nnameserver 192.0.2.1\nnameserver 192.0.2.2\n",
         );
-        let servers: Vec<String> =
-            settings.upstream[0].servers.iter().map(|server| server.to_string()).collect();
+        let servers: Vec<String> = settings.upstream[0].servers.iter().map(|server| server.to_string()).collect();
         assert_eq!(servers, ["udp://127.0.0.53:53", "udp://[2001:db8::1]:53", "udp://192.0.2.1:53"]);
         let route = &settings.route[0];
         assert_eq!((route.to[0].as_str(), route.suffix.to_string().as_str()), ("system", "."));

@@ -221,12 +221,8 @@ impl CacheSettings {
     };
 
     /// Fresh answers alone, kept as long as their TTLs say.
-    pub const PLAIN: CacheSettings = CacheSettings {
-        failure_ttl: Duration::ZERO,
-        stale: Duration::ZERO,
-        prefetch: false,
-        ..CacheSettings::DEFAULT
-    };
+    pub const PLAIN: CacheSettings =
+        CacheSettings { failure_ttl: Duration::ZERO, stale: Duration::ZERO, prefetch: false, ..CacheSettings::DEFAULT };
 }
 
 /// Bounds of one core.

@@ -41,7 +41,7 @@ pub const RRSETS_A_NAME_MAX: usize = 255;
 pub const POOL_SERVERS_MAX: usize = 32;
 /// Pools of one route.
 pub const ROUTE_POOLS_MAX: usize = 8;
-/// Times an upstream is asked for one question before it is given up.
+/// Times upstreams are asked for one question before it is given up; once more when a server has come back meanwhile.
 pub const ATTEMPTS_MAX: usize = 8;
 /// UDP sockets a core keeps towards upstreams, for each address family.
 pub const UPSTREAM_SOCKETS_MAX: usize = 64;

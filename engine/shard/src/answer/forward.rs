@@ -159,7 +159,9 @@ impl Shard {
                 return Ok(Outcome::Reply(self.write_stale(&asker, query.question, stale, reply)));
             }
         }
-        let Err(refused) = self.wait(now, client, query, asker, asked, stale.is_some()) else { return Ok(Outcome::Pending) };
+        let Err(refused) = self.wait(now, client, query, asker, asked, stale.is_some()) else {
+            return Ok(Outcome::Pending);
+        };
         let Some(stale) = stale else { return Err(Refusal::limited(refused, asked.kind)) };
         self.counters.stale_limited += 1;
         Ok(Outcome::Reply(self.write_stale(&asker, query.question, &stale, reply)))
@@ -178,7 +180,8 @@ impl Shard {
     ) -> Result<(), Option<resolve::Refused>> {
         let Shard { images, name, cache, resolver, servers, zones, queue, counters, signature, .. } = self;
         let Asked { key, hash, kind, suffix_labels } = asked;
-        let waiter = || Waiter { client: *client, asker, question: query.question.into(), kind, signature: signature.take() };
+        let waiter =
+            || Waiter { client: *client, asker, question: query.question.into(), kind, signature: signature.take() };
         let stale_at = has_stale.then(|| now + cache.settings().stale_after);
         if let Some(question) = resolver.find(hash, name.as_wire(), key) {
             counters.coalesced += 1;

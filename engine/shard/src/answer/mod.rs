@@ -5,9 +5,10 @@
 //! ([`Query::parse`]), which also folds and hashes the name into the shard's scratch; checks the asker
 //! ([`Acl`](crate::guard::Acl)), class and type; finds the longest route. For a zone of ours, `authoritative` follows
 //! RFC 1034 §4.3.2 with [`lookup`](crate::zone::lookup::lookup) and writes RRsets straight from the image. For
-//! upstreams, [`Cache::find`] has the answer and [`Answer::write`] copies and patches it. Neither path allocates.
+//! upstreams, [`Cache::find`] has the answer and [`AnswerRef::write`](crate::cache::AnswerRef::write) copies and patches
+//! it. Neither path allocates.
 //!
-//! **The life of a query that is resolved.** On a cache miss the asker becomes a `Waiter` of a question in flight
+//! **The life of a query that is resolved.** On a cache miss (`forward` has the order of the steps) the asker becomes a `Waiter` of a question in flight
 //! ([`Resolver::find`], [`Resolver::join`]) or of a new one ([`Resolver::begin`]), and the rim is told
 //! [`Outcome::Pending`]. [`Shard::poll_action`] gives the rim the query to send. Its reply comes back through
 //! [`Shard::on_reply_udp`] or [`Shard::on_reply_tcp`]; a silent server is noticed in [`Shard::on_deadline`]. When the
@@ -15,7 +16,8 @@
 //!
 //! **What takes another way.** A request with TSIG is verified first, and its reply signed at the end (`signed`). AXFR and
 //! IXFR (`transfer`) and NOTIFY (`notify`) are for the peers that a zone lists, whoever else may ask at the listener. Over
-//! UDP equal answers of zones may be limited (`limited`). None of these costs a plain query more than a look.
+//! UDP equal answers of zones may be limited (`limited`), and whoever asks too often is held off before anything is looked
+//! up; a cookie shows that an address is the asker's own. None of these costs a plain query more than a look.
 
 mod asker;
 mod authoritative;
@@ -35,11 +37,11 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use smallvec::SmallVec;
 
 use crate::cache::{Cache, Figures, Flush};
+use crate::guard::budget::Zones;
 use crate::guard::rate::{self, Address};
 use crate::guard::rrl::Limiter;
 use crate::images::Images;
 use crate::limits::{IDENTITY_OCTETS_MAX, MESSAGE_OCTETS_MAX, RESOLVES_MAX};
-use crate::guard::budget::Zones;
 use crate::resolve::{self, Order, Resolver};
 use crate::telemetry::Counters;
 use crate::time::Time;
@@ -323,7 +325,12 @@ impl Shard {
         reply: &mut [u8],
     ) -> Result<Outcome, Refusal> {
         if query.edns.is_some_and(|edns| edns.version > edns::VERSION) {
-            return Err(Refusal { rcode: Rcode::BadVers, error: None, recursion: 0, counter: Some(|c| &mut c.badvers) });
+            return Err(Refusal {
+                rcode: Rcode::BadVers,
+                error: None,
+                recursion: 0,
+                counter: Some(|c| &mut c.badvers),
+            });
         }
         if query.qclass == CLASS_IN && matches!(query.qtype, rtype::IXFR | rtype::AXFR) {
             // Each zone has a list of its own, whoever may ask at this listener.
@@ -454,8 +461,8 @@ impl Shard {
         self.cache.flush_step(what, cursor, &mut self.counters)
     }
 
-    /// Appends a part of the cache to `out`, for [`Shard::cache_in`] of another process: at most `octets_max` octets, from
-    /// `cursor` on, which is 0 at first. Returns the cursor for the next call, if there is more.
+    /// Appends a part of the cache to `out`, for [`Shard::cache_in`] of another process: about `octets_max` octets, which
+    /// is not 0, from `cursor` on, which is 0 at first. Returns the cursor for the next call, if there is more.
     pub fn cache_out(&mut self, now: Time, cursor: u64, octets_max: usize, out: &mut Vec<u8>) -> Option<u64> {
         self.cache.out(now, self.unix_seconds, self.era, cursor, octets_max, out)
     }
@@ -470,7 +477,14 @@ impl Shard {
 
     /// A request that is no query, or none that can be read.
     #[cold]
-    fn not_understood(&mut self, now: Time, client: &Client, header: Header, rcode: Rcode, reply: &mut [u8]) -> Outcome {
+    fn not_understood(
+        &mut self,
+        now: Time,
+        client: &Client,
+        header: Header,
+        rcode: Rcode,
+        reply: &mut [u8],
+    ) -> Outcome {
         if self.is_within_rate(now, client) { self.bare(header, rcode, reply) } else { Outcome::Silence }
     }
 

@@ -143,7 +143,12 @@ impl Shard {
         if self.transfers.open() >= TRANSFERS_MAX {
             // Not REFUSED: it is worth another try.
             let counter: fn(&mut Counters) -> &mut u64 = |c| &mut c.transfers_over_limit;
-            return Err(Refusal { rcode: Rcode::ServFail, error: Some(ExtendedError::Other), recursion: 0, counter: Some(counter) });
+            return Err(Refusal {
+                rcode: Rcode::ServFail,
+                error: Some(ExtendedError::Other),
+                recursion: 0,
+                counter: Some(counter),
+            });
         }
         *match query.qtype {
             rtype::AXFR => &mut self.counters.transfers_axfr,

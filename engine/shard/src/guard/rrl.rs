@@ -12,7 +12,7 @@
 //! Knot DNS counts prefixes alone and so limits busy resolvers. ANY has no class of its own: its answer is one small
 //! record. DNSKEY has none either: the apex is a name like others.
 //!
-//! **The bound and the table** are those of [`cells`](super::cells): in any span of `t` seconds at most `rate · (t + 1)`
+//! **The bound and the table** are those of `cells`: in any span of `t` seconds at most `rate · (t + 1)`
 //! responses go to a key, and a flood of invented prefixes costs nobody anything.
 
 use std::net::IpAddr;

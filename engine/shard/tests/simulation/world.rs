@@ -466,7 +466,7 @@ impl World {
         assert!(waiters.values().all(|&count| count <= BOUNDS.waiters));
         let figures = self.shard.cache_figures();
         assert!(figures.octets <= CACHE.octets, "{figures:?}");
-        assert!(self.exchanges.len() <= in_flight * ATTEMPTS_MAX + PROBES_MAX);
+        assert!(self.exchanges.len() <= in_flight * (ATTEMPTS_MAX + 1) + PROBES_MAX);
     }
 }
 

@@ -49,6 +49,8 @@ pub(crate) fn serve(file: Option<PathBuf>) -> Result<ExitCode, Failure> {
     let greeting = greeting(&plane, &cpus, &addresses, &doors);
     // What reading took is more than what came of it.
     rim::give_back();
+    // The cores run: whatever this thread starts now stands back for them.
+    rim::take_short_turns();
     let ready = || {
         // Where nobody reads standard output, the server serves all the same.
         let _ = io::stdout().write_all(greeting.as_bytes());

@@ -18,11 +18,12 @@
 //! | `engine` | a core: the shard and everything its actions need; never borrowed across an await |
 //! | `udp`, `tcp`, `upstream` | the tasks that move bytes between sockets and the core |
 //! | `memory` | the allocator of the process, huge pages, giving memory back |
+//! | `turns` | short turns for the threads beside the cores |
 //! | `thread` | the life of a core's thread |
 //! | `cores` | what other threads may ask of the cores |
 //!
 //! This is the only crate of the workspace with `unsafe`, and in it these modules alone: `datagrams`, `sockets`,
-//! `preflight` and `memory`.
+//! `preflight`, `memory` and `turns`.
 #![deny(unsafe_code)]
 
 mod bind;
@@ -45,6 +46,8 @@ mod tcp;
 mod telemetry;
 mod thread;
 mod trouble;
+#[allow(unsafe_code)]
+mod turns;
 mod udp;
 mod upstream;
 
@@ -56,3 +59,4 @@ pub use preflight::{cpus_online, preflight};
 pub use privileges::drop_privileges;
 pub use telemetry::{Portion, RimCounters, Snapshot, Status};
 pub use trouble::{Trouble, Unresponsive};
+pub use turns::take_short_turns;

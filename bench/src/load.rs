@@ -127,13 +127,9 @@ fn images(key: HashKey) -> Images {
     };
     let routes = vec![(name("example.com"), Target::Zone(0)), (name("cached.test"), Target::Pools(vec![0]))];
     Images {
-        hash_key: key,
         listeners: vec![Listener { allow: Acl::local_and_private() }],
-        identity: Box::default(),
-        version: Box::default(),
         routes: Arc::new(Routes::new(&key, routes)),
         zones: vec![Zone::new(Arc::new(zone(key)))],
-        keys: Arc::default(),
         pools: vec![Arc::new(pool)],
         cache: CacheSettings {
             octets: 64 << 20,

@@ -164,12 +164,8 @@ pub fn of_zone(image: Arc<Image>) -> Images {
     Images {
         hash_key: key(),
         listeners: shaped.listeners.clone(),
-        identity: Box::default(),
-        version: Box::default(),
         routes: Arc::new(Routes::new(&key(), vec![(image.apex().clone(), Target::Zone(0))])),
         zones: vec![Zone::new(image)],
-        keys: Arc::default(),
-        pools: Vec::new(),
         cache: shaped.cache,
         bounds: shaped.bounds,
         ..Images::bare(key())

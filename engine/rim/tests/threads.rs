@@ -11,7 +11,6 @@ use ringdns_rim::{Listen, Plan, bind, cpus_online, preflight};
 use ringdns_shard::Images;
 use ringdns_shard::guard::Acl;
 use ringdns_shard::images::{Bounds, CacheSettings, Listener};
-use ringdns_shard::upstream::Routes;
 use ringdns_shard::wire::name::HashKey;
 
 /// Longer than anything here takes on a busy machine.
@@ -22,14 +21,7 @@ fn images() -> Arc<Images> {
     let hash_key = HashKey::from_seed([9; 16]);
     let minute = Duration::from_secs(60);
     Arc::new(Images {
-        hash_key,
         listeners: vec![Listener { allow: Acl::local_and_private() }],
-        identity: Box::default(),
-        version: Box::default(),
-        routes: Arc::new(Routes::new(&hash_key, Vec::new())),
-        zones: Vec::new(),
-        keys: Arc::default(),
-        pools: Vec::new(),
         cache: CacheSettings {
             octets: 1 << 20,
             min_ttl: Duration::ZERO,

@@ -160,14 +160,9 @@ fn shard(image: Image) -> Shard {
     let hash_key = HashKey::from_seed(KEY);
     let routes = Routes::new(&hash_key, vec![(image.apex().clone(), Target::Zone(0))]);
     let images = Images {
-        hash_key,
         listeners: vec![Listener { allow: Acl::local_and_private() }],
-        identity: Box::default(),
-        version: Box::default(),
         routes: Arc::new(routes),
         zones: vec![Zone::new(Arc::new(image))],
-        keys: Arc::default(),
-        pools: Vec::new(),
         cache: CacheSettings {
             octets: 4_096,
             min_ttl: Duration::ZERO,

@@ -24,13 +24,9 @@ fn images(port: u16, zones: &[&str]) -> Arc<Images> {
     routes.extend((0..).zip(zones).map(|(i, zone)| (name(zone), Target::Zone(i))));
     let server = Server { protocol: Protocol::Udp, address: ([192, 0, 2, 1], port).into() };
     Arc::new(Images {
-        hash_key: key,
         listeners: vec![Listener { allow: Acl::local_and_private() }],
-        identity: Box::default(),
-        version: Box::default(),
         routes: Arc::new(Routes::new(&key, routes)),
         zones: zones.iter().map(|zone| Zone::new(Arc::new(image(zone)))).collect(),
-        keys: Arc::default(),
         pools: vec![Arc::new(Pool {
             name: "far".into(),
             servers: vec![server.into()],

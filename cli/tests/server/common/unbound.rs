@@ -1,4 +1,4 @@
-//! Unbound, for ringdns to ask as a resolver. It knows what it is told, and asks nobody.
+//! Unbound, as the tests configure it.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -17,24 +17,35 @@ pub(crate) struct Unbound {
 }
 
 impl Unbound {
-    /// It knows these records, which are all of `zone`, and refuses whatever lies outside. `None`, and a word about it,
-    /// where Unbound is not installed.
+    /// A resolver that asks nobody: it knows these records, which are all of `zone`, and refuses whatever lies outside.
+    /// `None`, and a word about it, where Unbound is not installed.
     pub(crate) fn start(zone: &str, records: &[String]) -> Option<Unbound> {
+        let mut options = format!(
+            " module-config: \"iterator\"\n local-zone: \".\" refuse\n local-zone: \"test.\" nodefault\n \
+             local-zone: \"{zone}.\" static\n"
+        );
+        for record in records {
+            options += &format!(" local-data: '{record}'\n");
+        }
+        Unbound::configured(&options, zone, &[])
+    }
+
+    /// The same with these lines of the section `server`, and whatever sections follow; `files` lie in its folder, by
+    /// their names. It is there when it answers for `zone`.
+    pub(crate) fn configured(options: &str, zone: &str, files: &[(&str, &str)]) -> Option<Unbound> {
         let program = needed("unbound", "unbound")?;
         let folder = tempfile::tempdir().expect("a folder");
         let address = free_port();
         let path = folder.path().display();
-        let mut text = format!(
-            "server:\n interface: {}@{}\n username: \"\"\n chroot: \"\"\n directory: \"{path}\"\n pidfile: \"\"\n \
-             use-syslog: no\n num-threads: 1\n do-ip6: no\n module-config: \"iterator\"\n local-zone: \".\" refuse\n \
-             local-zone: \"test.\" nodefault\n local-zone: \"{zone}.\" static\n",
+        let text = format!(
+            "remote-control:\n control-enable: no\nserver:\n interface: {}@{}\n username: \"\"\n chroot: \"\"\n \
+             directory: \"{path}\"\n pidfile: \"\"\n use-syslog: no\n num-threads: 1\n do-ip6: no\n{options}",
             address.ip(),
             address.port()
         );
-        for record in records {
-            text += &format!(" local-data: '{record}'\n");
+        for (name, content) in files {
+            fs::write(folder.path().join(name), content).expect("the file is written");
         }
-        text += "remote-control:\n control-enable: no\n";
         fs::write(folder.path().join("conf"), text).expect("the file is written");
         let log = fs::File::create(folder.path().join("log")).expect("a file");
         let child = Command::new(program)
@@ -59,7 +70,7 @@ impl Unbound {
         }
     }
 
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 }

@@ -20,12 +20,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use client::{Question, Record, Reply, ask_all};
 use domain::base::iana::Rtype;
-use validator::Validator;
+use validator::validator;
 use zone::{Denial, Dice, Signer, Signing, Zone};
 
 use crate::common::dns::{Via, ask, query, wire};
 use crate::common::peer::{KINDS, Kind, Peer, PeerZone};
 use crate::common::server::{LISTEN, Server};
+use crate::common::unbound::Unbound;
 use crate::common::{needed, wait_until};
 
 const CNAME: u16 = 5;
@@ -157,7 +158,7 @@ fn signed_zones_are_answered_as_by_others_and_validate() {
         }
     }
     let mut report = Report::default();
-    let validator = Validator::start(ours.address(), &zones);
+    let validator = validator(ours.address(), &zones);
     for zones in zones.chunks(2) {
         let questions = make_up(&mut dice, zones, questions);
         let replies = replies_of(servers, &questions);
@@ -325,7 +326,7 @@ impl Report {
     }
 
     /// Asks a validator some of the questions whose whole answer lies in the zone.
-    fn validate(&mut self, validator: &Validator, asked: &[(&Question, &Reply)]) {
+    fn validate(&mut self, validator: &Unbound, asked: &[(&Question, &Reply)]) {
         let in_zone = |(question, reply): &&(&Question, &Reply)| {
             let aliases = reply.answer().iter().any(|record| record.rtype == CNAME);
             // Unbound does not count an asterisk at the front of a name among the labels, also where a wildcard stands for

@@ -107,13 +107,9 @@ impl Setup {
             Zone { image: Some(image.clone()), about: Arc::new(about) }
         });
         Arc::new(Images {
-            hash_key,
             listeners: vec![Listener { allow }; self.listens.len()],
-            identity: Box::default(),
-            version: Box::default(),
             routes: Arc::new(Routes::new(&hash_key, routes)),
             zones: zone.collect(),
-            keys: Arc::default(),
             pools: pool.into_iter().collect(),
             cache: CacheSettings {
                 octets: 1 << 20,

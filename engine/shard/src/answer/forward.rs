@@ -19,9 +19,11 @@ use smallvec::SmallVec;
 
 use super::authoritative::{ANY_HINFO, ANY_TTL};
 use super::{Asker, Client, Outcome, Queued, Refusal, Shard, Waiter};
-use crate::cache::{Answer, Failure, Found, Key, Reply};
+use crate::cache::{Answer, AnswerRef, Failure, Found, Key, Reply};
+use crate::images::Images;
 use crate::limits::{REFRESHES_A_SECOND_MAX, REFRESHES_AT_ONCE_MAX};
 use crate::resolve::{self, Ask, Event, Finished, Question, Resolver, Woken};
+use crate::telemetry::Counters;
 use crate::time::Time;
 use crate::upstream::Kind;
 use crate::wire::edns::ExtendedError;
@@ -59,7 +61,7 @@ struct Asked {
     suffix_labels: usize,
 }
 
-/// Lets so many refreshes through a second, and a few more at once (a bucket of tokens, kept as the time at which it is full).
+/// Lets so many refreshes through a second, and a few more at once: a bucket of tokens, kept as the time at which it is full.
 #[derive(Debug, Default)]
 pub(super) struct Pace(Time);
 
@@ -96,9 +98,8 @@ impl Shard {
         let stale = match self.cache.find(now, hash, &self.name, key) {
             Found::Fresh(hit) => {
                 self.counters.cache_hits += 1;
-                let form = asker.reply(&self.images, query.question, None);
-                let (octets, truncated) = hit.answer.write(reply, hit.age, &form);
-                self.counters.reply(hit.answer.rcode(), truncated);
+                let said = (hit.answer, hit.age);
+                let octets = write_answer(&self.images, &mut self.counters, &asker, query.question, said, reply);
                 if hit.refresh {
                     self.refresh(now, key, hash);
                 }
@@ -130,9 +131,8 @@ impl Shard {
         }
         if let Some(hit) = self.cache.find_above(now, &self.name, key, suffix_labels) {
             self.counters.cache_cuts += 1;
-            let form = asker.reply(&self.images, query.question, None);
-            let (octets, truncated) = hit.answer.write(reply, hit.age, &form);
-            self.counters.reply(hit.answer.rcode(), truncated);
+            let said = (hit.answer, hit.age);
+            let octets = write_answer(&self.images, &mut self.counters, &asker, query.question, said, reply);
             return Ok(Outcome::Reply(octets));
         }
         if self.cache.failure(now, hash).is_some() {
@@ -178,37 +178,57 @@ impl Shard {
         asked: Asked,
         has_stale: bool,
     ) -> Result<(), Option<resolve::Refused>> {
-        let Shard { images, name, cache, resolver, servers, zones, queue, counters, signature, .. } = self;
+        let Shard { name, cache, resolver, zones, counters, .. } = self;
         let Asked { key, hash, kind, suffix_labels } = asked;
+        let stale_at = has_stale.then(|| now + cache.settings().stale_after);
+        // Whoever waits takes the signature along; who is refused needs it at once.
+        let mut signature = self.signature.take();
         let waiter =
             || Waiter { client: *client, asker, question: query.question.into(), kind, signature: signature.take() };
-        let stale_at = has_stale.then(|| now + cache.settings().stale_after);
-        if let Some(question) = resolver.find(hash, name.as_wire(), key) {
+        let taken = if let Some(question) = resolver.find(hash, name.as_wire(), key) {
             counters.coalesced += 1;
-            resolver.join(question, waiter).map_err(Some)?;
-            if let Some(at) = stale_at {
+            let joined = resolver.join(question, waiter);
+            if let (Ok(()), Some(at)) = (joined, stale_at) {
                 resolver.stale_from(question, at);
             }
-            return Ok(());
-        }
-        // A name that is known is none of a flood.
-        let zone = match has_stale {
-            true => zones.zone_of(name, suffix_labels).0,
-            false => zones.charge(now, name, suffix_labels, counters).ok_or(None)?,
+            joined.map_err(Some)
+        } else {
+            // A name that is known is none of a flood.
+            let zone = match has_stale {
+                true => Some(zones.zone_of(name, suffix_labels).0),
+                false => zones.charge(now, name, suffix_labels, counters),
+            };
+            match zone {
+                Some(zone) => self.begin(now, (key, hash), Some(waiter), zone, stale_at).map_err(Some),
+                None => Err(None),
+            }
         };
-        let (pools, _) = images.pools_of(name, key.qtype);
+        self.signature = signature;
+        taken
+    }
+
+    /// Begins a question for the name at hand.
+    fn begin(
+        &mut self,
+        now: Time,
+        (key, hash): (Key, u64),
+        waiter: Option<impl FnOnce() -> Waiter>,
+        zone: u64,
+        stale_at: Option<Time>,
+    ) -> Result<(), resolve::Refused> {
+        let Shard { images, name, cache, resolver, servers, queue, counters, .. } = self;
+        let (pools, suffix_labels) = images.pools_of(name, key.qtype);
         let choice = servers.choose(now, pools, name, suffix_labels);
-        let timeout = images.timeout_of(pools);
-        let ask = Ask { hash, name: name.as_wire(), key, waiter: Some(waiter), zone, suffix_labels, stale_at };
+        let ask = Ask { hash, name: name.as_wire(), key, waiter, zone, suffix_labels, stale_at };
         let orders = &mut |order| queue.push_back(Queued::Order(order));
         let mut event = Event { now, settings: cache.settings(), servers, counters, orders };
-        resolver.begin(&mut event, ask, choice, timeout).map_err(Some)
+        resolver.begin(&mut event, ask, choice, images.timeout_of(pools))
     }
 
     /// Asks anew for a name that is asked for often, before its answer runs out; nobody waits for it.
     #[cold]
     fn refresh(&mut self, now: Time, key: Key, hash: u64) {
-        let Shard { images, name, cache, resolver, servers, zones, queue, counters, pace, .. } = self;
+        let Shard { images, name, resolver, servers, zones, counters, pace, .. } = self;
         let (pools, suffix_labels) = images.pools_of(name, key.qtype);
         if resolver.find(hash, name.as_wire(), key).is_some() || servers.all_down(pools) {
             return;
@@ -217,16 +237,10 @@ impl Shard {
             counters.refreshes_held_back += 1;
             return;
         }
-        let choice = servers.choose(now, pools, name, suffix_labels);
-        let timeout = images.timeout_of(pools);
         let zone = zones.zone_of(name, suffix_labels).0;
-        let nobody = None::<fn() -> Waiter>;
-        let ask = Ask { hash, name: name.as_wire(), key, waiter: nobody, zone, suffix_labels, stale_at: None };
-        let orders = &mut |order| queue.push_back(Queued::Order(order));
-        let mut event = Event { now, settings: cache.settings(), servers, counters, orders };
-        match resolver.begin(&mut event, ask, choice, timeout) {
-            Ok(()) => counters.refreshes += 1,
-            Err(_) => counters.refreshes_held_back += 1,
+        match self.begin(now, (key, hash), None::<fn() -> Waiter>, zone, None) {
+            Ok(()) => self.counters.refreshes += 1,
+            Err(_) => self.counters.refreshes_held_back += 1,
         }
     }
 
@@ -353,10 +367,8 @@ impl Shard {
         let Waiter { asker, question, kind, .. } = waiter;
         match late {
             Late::Fresh(answer) => {
-                let form = asker.reply(&self.images, question, None);
-                let (octets, truncated) = answer.write(reply, Duration::ZERO, &form);
-                self.counters.reply(answer.rcode(), truncated);
-                octets
+                let said = (answer.as_ref(), Duration::ZERO);
+                write_answer(&self.images, &mut self.counters, asker, question, said, reply)
             }
             Late::Stale(stale) => self.write_stale(asker, question, stale, reply),
             Late::Failed(failure) => {
@@ -410,4 +422,19 @@ impl Shard {
         counters.reply(Rcode::NoError as u16, truncated);
         writer.finish(id, flags | flags::QR | flags::AA, Rcode::NoError)
     }
+}
+
+/// Writes the reply that is made of an answer of this age. Returns its length.
+#[inline]
+fn write_answer(
+    images: &Images,
+    counters: &mut Counters,
+    asker: &Asker,
+    question: &[u8],
+    (answer, age): (AnswerRef<'_>, Duration),
+    reply: &mut [u8],
+) -> usize {
+    let (octets, truncated) = answer.write(reply, age, &asker.reply(images, question, None));
+    counters.reply(answer.rcode(), truncated);
+    octets
 }

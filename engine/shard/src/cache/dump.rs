@@ -10,6 +10,8 @@
 //!            the message: id zero, TTLs as they were when it came, flags as they are passed on
 //! ```
 
+use std::time::Duration;
+
 use super::answer::Answer;
 use super::entry::Heat;
 use super::store::Start;
@@ -21,7 +23,6 @@ use crate::wire::message::{HEADER_OCTETS, Header, Malformed, flags};
 use crate::wire::name::KeyedName;
 use crate::wire::rdata::CLASS_IN;
 use crate::wire::u16_at;
-use std::time::Duration;
 
 /// The version of the format.
 const VERSION: u8 = 1;

@@ -39,13 +39,11 @@ pub(crate) fn images(config: &Config) -> Result<Arc<Images>, String> {
         targets.push((name(&words[0])?, Target::Refuse));
     }
     Ok(Arc::new(Images {
-        hash_key,
         listeners: vec![Listener { allow: allowed(config)? }],
         identity: setting(config, "identity").unwrap_or("").as_bytes().into(),
         version: setting(config, "version").unwrap_or("").as_bytes().into(),
         routes: Arc::new(Routes::new(&hash_key, targets)),
         zones,
-        keys: Arc::default(),
         pools,
         cache: CacheSettings {
             octets: count(config, "cache-octets", 1 << 20)?,

@@ -105,13 +105,8 @@ fn images(target: Target) -> Arc<Images> {
     };
     let test: Name = "test".parse().expect("a name of ours");
     Arc::new(Images {
-        hash_key,
         listeners: vec![Listener { allow: Acl::local_and_private() }],
-        identity: Box::default(),
-        version: Box::default(),
         routes: Arc::new(Routes::new(&hash_key, vec![(test, target)])),
-        zones: Vec::new(),
-        keys: Arc::default(),
         pools: vec![pool(1), pool(2)],
         cache: CACHE,
         bounds: Bounds { resolves: 1, waiters: 2, tcp_idle: Duration::from_secs(1), udp_ports: 1, ..Bounds::DEFAULT },

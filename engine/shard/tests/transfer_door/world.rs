@@ -94,7 +94,6 @@ pub(crate) fn images() -> Images {
         hash_key: hash_key(),
         listeners: vec![Listener { allow: Acl::local_and_private() }],
         identity: b"a-core".as_slice().into(),
-        version: Box::default(),
         routes: Arc::new(Routes::new(&hash_key(), routes)),
         zones: vec![
             shared("example.test", Some(third), journal),

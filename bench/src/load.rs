@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringdns_shard::guard::Acl;
-use ringdns_shard::images::{Bounds, CacheSettings, Listener, Zone};
+use ringdns_shard::images::{Bounds, CacheSettings, Listener, Recording, Zone};
 use ringdns_shard::upstream::{Kind, Pool, Protocol, Routes, Server, Strategy, Target};
 use ringdns_shard::wire::name::{HashKey, Name};
 use ringdns_shard::wire::rdata::rtype;
@@ -18,6 +18,9 @@ pub const CASES: &[(&str, &str)] = &[
     ("auth-edns", "the same, asked with EDNS and DO"),
     ("nxdomain", "a name that the zone does not have"),
     ("cache", "a cached answer of an upstream, 20,000 names"),
+    ("cache-log", "the same with the query log on"),
+    ("cache-log-10", "the same with one query of ten logged"),
+    ("cache-tap", "the same with the requests and replies taken for dnstap"),
     ("refused", "a name outside every route"),
 ];
 
@@ -27,6 +30,8 @@ const ZONE_NAMES: u32 = 100_000;
 const CACHED_NAMES: u32 = 20_000;
 /// Different questions of a case.
 const QUESTIONS: u32 = 20_000;
+/// Questions of a batch, whose replies are sent together.
+const BATCH: usize = 64;
 
 /// An engine, and what it is asked.
 pub struct Load {
@@ -52,7 +57,7 @@ impl Load {
             connection: 0,
         };
         let mut load = Load {
-            shard: Shard::new(Arc::new(images(key)), [5; 32]),
+            shard: Shard::new(Arc::new(Images { recording: recording(case), ..images(key) }), [5; 32]),
             client,
             requests: Vec::new(),
             reply: vec![0; 65_535],
@@ -62,12 +67,14 @@ impl Load {
         let owner: Box<dyn Fn(u32) -> String> = match case {
             "auth" | "auth-edns" => Box::new(move |i| format!("h{}.example.com", scattered(i, ZONE_NAMES))),
             "nxdomain" => Box::new(|i| format!("none{i}.example.com")),
-            "cache" => Box::new(move |i| format!("h{}.cached.test", scattered(i, CACHED_NAMES))),
+            "cache" | "cache-log" | "cache-log-10" | "cache-tap" => {
+                Box::new(move |i| format!("h{}.cached.test", scattered(i, CACHED_NAMES)))
+            }
             "refused" => Box::new(|i| format!("h{i}.elsewhere.invalid")),
             other => unreachable!("{other} is no case"),
         };
         load.requests = (0..QUESTIONS).map(|i| request(&owner(i), case == "auth-edns")).collect();
-        if case == "cache" {
+        if case.starts_with("cache") {
             for i in 0..CACHED_NAMES {
                 load.fill(&request(&format!("h{i}.cached.test"), false));
             }
@@ -75,12 +82,26 @@ impl Load {
         load
     }
 
-    /// Asks `queries` questions, each of which must be answered at once.
-    pub fn ask(&mut self, queries: usize) {
+    /// Asks `queries` questions, each of which must be answered at once, and takes what is recorded. Returns how many
+    /// chunks that was.
+    pub fn ask(&mut self, queries: usize) -> usize {
         let Load { shard, client, requests, reply } = self;
-        for request in requests.iter().cycle().take(queries) {
-            let outcome = shard.on_query(Time::from_secs(2), client, black_box(request), reply);
-            assert!(matches!(outcome, Outcome::Reply(_)), "{outcome:?}");
+        let (began, sent, mut chunks) = (Time::from_secs(2), Time::from_micros(2_000_150), 0);
+        let mut requests = requests.iter().cycle().take(queries);
+        loop {
+            let batch = requests.by_ref().take(BATCH);
+            let mut asked = 0;
+            for request in batch {
+                asked += 1;
+                let outcome = shard.on_query(began, client, black_box(request), reply);
+                assert!(matches!(outcome, Outcome::Reply(_)), "{outcome:?}");
+            }
+            if asked == 0 {
+                return chunks;
+            }
+            shard.on_sent(began, sent);
+            chunks += usize::from(shard.log().is_full() && black_box(shard.log().take()).is_some());
+            chunks += usize::from(shard.tap().is_full() && black_box(shard.tap().take()).is_some());
         }
     }
 
@@ -97,6 +118,18 @@ impl Load {
         self.shard.on_reply_udp(now, socket, server, &answer);
         assert!(matches!(self.shard.poll_action(&mut self.reply), Some(Action::Reply { .. })));
         assert_eq!(self.shard.poll_action(&mut self.reply), None);
+    }
+}
+
+fn recording(case: &str) -> Recording {
+    Recording {
+        log_sample: match case {
+            "cache-log" => 1,
+            "cache-log-10" => 10,
+            _ => 0,
+        },
+        tap_clients: case == "cache-tap",
+        tap_upstreams: false,
     }
 }
 

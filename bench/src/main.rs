@@ -59,7 +59,7 @@ fn usage() -> ExitCode {
         "usage: ringdns-bench CASE [QUERIES [once]] | hit-rate [NAMES QUESTIONS] | fetch ADDRESS ZONE | probe ADDRESS NAME SECONDS; the cases:"
     );
     for (name, what) in CASES {
-        eprintln!("  {name:<10} {what}");
+        eprintln!("  {name:<12} {what}");
     }
     ExitCode::from(2)
 }
@@ -122,6 +122,6 @@ fn engine(case: &str, queries: usize, once: bool) -> ExitCode {
         .collect();
     nanoseconds.sort_unstable_by(f64::total_cmp);
     let (least, median, most) = (nanoseconds[0], nanoseconds[ROUNDS / 2], nanoseconds[ROUNDS - 1]);
-    println!("{name:<10} {median:7.1} ns a query (least {least:.1}, greatest {most:.1})   {what}");
+    println!("{name:<12} {median:7.1} ns a query (least {least:.1}, greatest {most:.1})   {what}");
     ExitCode::SUCCESS
 }

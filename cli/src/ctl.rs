@@ -1,49 +1,46 @@
 //! `ringdns ctl`: asks the server that runs through its control plane, or tells it to do something.
 //!
-//! [`exchange`] carries one request and its answer, [`show`] writes answers for people. Where the server is, and the
-//! token for changes, come from [control] of its configuration; the Unix socket is preferred, for it needs no token.
+//! [`exchange`] carries one request and its answer, [`whom`] knows where the server is and which token it wants;
+//! [`show`] and its neighbours write answers for people, [`pages`] and [`queries`] ask for what is told part by part.
+//! With `--json` the server's own objects are printed: one, or of a list one a line.
 //!
 //! # Exit status
 //! | status | when |
 //! |---|---|
 //! | 0 | done |
-//! | 1 | the configuration given here, or the one that was to be loaded, has mistakes |
+//! | 1 | the configuration given here, or the one that was to be loaded, has mistakes; there is no such zone |
 //! | 2 | the words are wrong |
 //! | 3 | no server answers, or it does not let this be done |
 
-#![allow(rustdoc::broken_intra_doc_links, reason = "tables are called as the file writes them, in brackets")]
-
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
-use ringdns_control::config::{Source, Token, TokenFile};
+use clap::{Args, Subcommand, ValueEnum};
 use ringdns_shard::wire::name::Name;
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
 use crate::print;
 
-use exchange::{Answer, Place, Request};
+use exchange::{Request, escaped};
+use pages::Listed;
+use whom::{Server, Whom};
 
-mod exchange;
-mod show;
+pub(crate) mod exchange;
+mod pages;
+mod problem;
+mod queries;
+pub(crate) mod show;
+pub(crate) mod table;
+pub(crate) mod text;
+pub(crate) mod whom;
 
 /// The command line of `ringdns ctl`.
 #[derive(Args)]
 pub(crate) struct Ctl {
-    /// The configuration file of the server: its [control] says where it is asked; without it, the built-in one
-    #[arg(short, long, value_name = "FILE", global = true)]
-    config: Option<PathBuf>,
-    /// Where the server is asked instead: a loopback address with a port, or the path of a Unix socket
-    #[arg(long, value_name = "ADDRESS", global = true, value_parser = place)]
-    control: Option<Place>,
-    /// The file with the token for changes, where the configuration file does not say
-    #[arg(long, value_name = "FILE", global = true)]
-    token_file: Option<PathBuf>,
-    /// Answers with the JSON object of the server
+    #[command(flatten)]
+    whom: Whom,
+    /// Answers with the JSON object of the server; of lists, with one a line
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
@@ -54,50 +51,198 @@ pub(crate) struct Ctl {
 enum Action {
     /// Says how the server does: cores, cache, upstream servers, zones.
     Status,
-    /// Forgets what the cache holds for a name, so that it is asked for anew.
-    Flush {
-        /// The name, whatever the type.
-        #[arg(value_parser = domain_name, required_unless_present = "all")]
-        name: Option<Name>,
-        /// The names below it, too.
-        #[arg(long, requires = "name")]
-        subtree: bool,
-        /// The whole cache.
-        #[arg(long, conflicts_with_all = ["name", "subtree"])]
-        all: bool,
-    },
+    /// Says what each core does: queries, replies, latencies, what it dropped.
+    Cores,
+    /// Prints the configuration that the server goes by.
+    Config,
     /// Has configuration and zones read anew, as SIGHUP does, and says what came of it.
     Reload,
+    /// Lists the zones, shows one, has one read or transferred anew.
+    Zones {
+        #[command(subcommand)]
+        action: Option<Zones>,
+    },
+    /// Says how each upstream server does.
+    Upstreams,
+    /// Says what the cache holds; looks a name up in it, lists it, flushes it, writes it to its file.
+    Cache {
+        #[command(subcommand)]
+        action: Option<Cache>,
+    },
+    /// Forgets what the cache holds for a name, so that it is asked for anew.
+    Flush(Flush),
+    /// Has the server say that it is not ready, and stop after a while as SIGTERM does.
+    Drain {
+        /// The seconds until it stops, 3600 at most.
+        #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=3_600))]
+        seconds: u32,
+    },
+    /// Tells the level of the server's log, or sets it until the next reload.
+    Log {
+        /// The level.
+        level: Option<Level>,
+    },
+    /// Searches the query log; `top` ranks what is in it, `series` counts it by time.
+    Queries(Box<queries::Queries>),
 }
 
-/// How long the server may take to tell how it does.
-const STATUS_LIMIT: Duration = Duration::from_secs(10);
-/// … to flush.
+#[derive(Subcommand)]
+enum Zones {
+    /// Lists them in the order of their names.
+    List {
+        /// How many at most; without it, all.
+        #[arg(long, value_name = "COUNT", value_parser = at_least_one)]
+        limit: Option<usize>,
+    },
+    /// Shows one.
+    Show {
+        /// Its name.
+        #[arg(value_parser = domain_name)]
+        name: Name,
+    },
+    /// Has one read anew from its file, or asks its primaries.
+    Reload {
+        /// Its name.
+        #[arg(value_parser = domain_name)]
+        name: Name,
+    },
+}
+
+#[derive(Subcommand)]
+enum Cache {
+    /// Says what each core's part holds.
+    Status,
+    /// Shows the answers that are kept for a name.
+    Lookup {
+        /// The name, whatever the type.
+        #[arg(value_parser = domain_name)]
+        name: Name,
+    },
+    /// Lists what is kept.
+    List {
+        /// This name, and the names below it.
+        #[arg(long, value_name = "NAME", value_parser = domain_name)]
+        below: Option<Name>,
+        /// How many at most.
+        #[arg(long, value_name = "COUNT", default_value_t = 100, value_parser = at_least_one)]
+        limit: usize,
+    },
+    /// Forgets what is kept for a name, so that it is asked for anew.
+    Flush(Flush),
+    /// Writes it to its file now.
+    Dump,
+}
+
+#[derive(Args)]
+struct Flush {
+    /// The name, whatever the type.
+    #[arg(value_parser = domain_name, required_unless_present = "all")]
+    name: Option<Name>,
+    /// The names below it, too.
+    #[arg(long, requires = "name")]
+    subtree: bool,
+    /// The whole cache.
+    #[arg(long, conflicts_with_all = ["name", "subtree"])]
+    all: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Level {
+    Off,
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// How long the server may take to flush.
 const FLUSH_LIMIT: Duration = Duration::from_secs(40);
+/// … to write its cache.
+const DUMP_LIMIT: Duration = Duration::from_secs(5 * 60);
 /// … to reload: millions of names may have to be read, at the lowest priority.
 const RELOAD_LIMIT: Duration = Duration::from_secs(15 * 60);
 
-impl Action {
-    fn request(&self) -> Request {
-        let (method, path, body, limit) = match self {
-            Action::Status => ("GET", "/api/v1/status", Value::Null, STATUS_LIMIT),
-            Action::Flush { name: Some(name), subtree, .. } => {
-                let body = json!({ "name": name.to_string(), "subtree": subtree });
-                ("POST", "/api/v1/cache/flush", body, FLUSH_LIMIT)
-            }
-            Action::Flush { name: None, .. } => ("POST", "/api/v1/cache/flush", json!({ "all": true }), FLUSH_LIMIT),
-            Action::Reload => ("POST", "/api/v1/reload", Value::Null, RELOAD_LIMIT),
-        };
-        Request { method, path, body: if body.is_null() { String::new() } else { body.to_string() }, limit }
-    }
+/// What is asked, and how the answer is told to people.
+struct Errand {
+    request: Request,
+    told: fn(&Value) -> String,
+}
 
-    /// What came of it, for people.
-    fn told(&self, object: &Value) -> String {
+fn errand(request: Request, told: fn(&Value) -> String) -> Work {
+    Work::Errand(Errand { request, told })
+}
+
+/// What an action comes to.
+enum Work {
+    Errand(Errand),
+    List(Listed),
+    Queries(Box<queries::Queries>),
+}
+
+impl Action {
+    fn work(self) -> Work {
         match self {
-            Action::Status => show::status(object),
-            Action::Flush { .. } => show::flushed(object),
-            Action::Reload => show::reloaded(object),
+            Action::Status => errand(Request::look("/status"), show::status),
+            Action::Cores => errand(Request::look("/cores"), show::cores),
+            Action::Config => errand(Request::look("/config"), show::config),
+            Action::Reload => {
+                errand(Request::change("POST", "/reload", &Value::Null).within(RELOAD_LIMIT), show::reloaded)
+            }
+            Action::Zones { action } => action.unwrap_or(Zones::List { limit: None }).work(),
+            Action::Upstreams => errand(Request::look("/upstreams"), show::upstreams),
+            Action::Cache { action } => action.unwrap_or(Cache::Status).work(),
+            Action::Flush(flush) => flush.work(),
+            Action::Drain { seconds } => {
+                errand(Request::change("POST", "/drain", &json!({ "seconds": seconds })), show::draining)
+            }
+            Action::Log { level: None } => errand(Request::look("/log"), show::level),
+            Action::Log { level: Some(level) } => {
+                let word = format!("{level:?}").to_ascii_lowercase();
+                errand(Request::change("PUT", "/log", &json!({ "level": word })), show::level)
+            }
+            Action::Queries(queries) => Work::Queries(queries),
         }
+    }
+}
+
+impl Zones {
+    fn work(self) -> Work {
+        let one = |name: &Name| format!("/zones/{}", escaped(&name.to_string()));
+        match self {
+            Zones::List { limit } => Work::List(pages::zones(limit.unwrap_or(usize::MAX))),
+            Zones::Show { name } => errand(Request::look(one(&name)), show::zone),
+            Zones::Reload { name } => {
+                let request = Request::change("POST", one(&name) + "/reload", &Value::Null);
+                errand(request.within(RELOAD_LIMIT), show::zone_reloaded)
+            }
+        }
+    }
+}
+
+impl Cache {
+    fn work(self) -> Work {
+        match self {
+            Cache::Status => errand(Request::look("/cache"), show::cache),
+            Cache::Lookup { name } => {
+                errand(Request::look("/cache/lookup").with("name", &name.to_string()), show::looked_up)
+            }
+            Cache::List { below, limit } => Work::List(pages::cache(below.as_ref(), limit)),
+            Cache::Flush(flush) => flush.work(),
+            Cache::Dump => {
+                errand(Request::change("POST", "/cache/dump", &Value::Null).within(DUMP_LIMIT), show::dumped)
+            }
+        }
+    }
+}
+
+impl Flush {
+    fn work(self) -> Work {
+        let body = match self.name {
+            Some(name) => json!({ "name": name.to_string(), "subtree": self.subtree }),
+            None => json!({ "all": true }),
+        };
+        errand(Request::change("POST", "/cache/flush", &body).within(FLUSH_LIMIT), show::flushed)
     }
 }
 
@@ -105,69 +250,36 @@ fn domain_name(text: &str) -> Result<Name, String> {
     text.parse::<Name>().map_err(|why| format!("it is no domain name: {}", why.0))
 }
 
-/// An address as `serve` tells it at start, or a path.
-fn place(text: &str) -> Result<Place, String> {
-    let address = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
-    match address.parse::<SocketAddr>() {
-        Ok(address) if address.ip().is_loopback() => Ok(Place::Address(address)),
-        Ok(_) => Err("the control plane is asked at loopback addresses only".to_owned()),
-        Err(_) if text.contains('/') => Ok(Place::Socket(text.into())),
-        Err(_) => Err("it is neither an address such as 127.0.0.1:8053 nor a path".to_owned()),
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("it is no number from 1 on".to_owned()),
+        Ok(count) => Ok(count),
     }
 }
 
 /// Asks, prints, and says how it went.
 pub(crate) fn run(ctl: Ctl) -> Result<ExitCode, Failure> {
-    let (places, token) = whom(&ctl)?;
-    let answer = exchange::exchange(&places, token.as_ref(), &ctl.action.request()).map_err(Failure::Environment)?;
-    if ctl.json {
+    let server = ctl.whom.server()?;
+    match ctl.action.work() {
+        Work::Errand(errand) => run_errand(&server, &errand, ctl.json),
+        Work::List(list) => list.run(&server, ctl.json),
+        Work::Queries(queries) => queries.run(&server, ctl.json),
+    }
+}
+
+fn run_errand(server: &Server, errand: &Errand, is_json: bool) -> Result<ExitCode, Failure> {
+    let answer = server.ask(&errand.request)?;
+    if is_json {
         print(&format!("{}\n", answer.object))?;
     }
-    let Answer { status: 200, object } = answer else { return Err(refused(&answer)) };
-    if !ctl.json {
-        print(&ctl.action.told(&object))?;
+    if !answer.is_well() {
+        return Err(problem::refused(&answer));
     }
-    match show::faults(&object) {
+    if !is_json {
+        print(&(errand.told)(&answer.object))?;
+    }
+    match problem::faults(&answer.object) {
         faults if faults.is_empty() => Ok(ExitCode::SUCCESS),
         faults => Err(Failure::Input(faults)),
-    }
-}
-
-/// Where to ask, in this order, and with which token.
-fn whom(ctl: &Ctl) -> Result<(Vec<Place>, Option<Token>), Failure> {
-    let given = ctl.token_file.as_deref().map(TokenFile::read).transpose().map_err(Failure::Input)?;
-    let file = match (&ctl.config, &ctl.control) {
-        (None, Some(_)) => None,
-        (file, _) => Some(file.clone().map_or(Source::Embedded, Source::File)),
-    };
-    let control = file.as_ref().map(Source::control).transpose()?;
-    let of_file = control.as_ref().and_then(|control| Option::clone(&control.token_file));
-    let token = given.or(of_file).map(|file| file.token);
-    if let Some(place) = &ctl.control {
-        return Ok((vec![place.clone()], token));
-    }
-    let control = control.expect("it was read where no place is given");
-    let socket = Option::clone(&control.socket).map(Place::Socket);
-    let address = control.listen.filter(|address| address.port() != 0).map(Place::Address);
-    let places: Vec<Place> = socket.into_iter().chain(address).collect();
-    if places.is_empty() {
-        let title = file.map_or_else(String::new, |source| source.title());
-        let why = match *control.listen {
-            Some(_) => {
-                "`listen` in [control] is any free port; name the one that was told at start with --control ADDRESS"
-            }
-            None => "the control plane is turned off; set `socket` or `listen` in [control], and start the server anew",
-        };
-        return Err(Failure::Input(format!("{title}: {why}")));
-    }
-    Ok((places, token))
-}
-
-/// Why the server has not done it.
-fn refused(answer: &Answer) -> Failure {
-    let text = show::problem(answer.status, &answer.object);
-    match answer.status {
-        400 | 404 | 405 | 413 | 422 => Failure::Input(text),
-        _ => Failure::Environment(text),
     }
 }

@@ -6,6 +6,7 @@ mod ctl;
 mod failure;
 mod query;
 mod serve;
+mod top;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -54,8 +55,10 @@ enum Command {
         #[arg(long, hide = true, conflicts_with_all = ["config", "default"])]
         reference: bool,
     },
-    /// Asks the server that runs how it does, flushes its cache, has it reload.
+    /// Asks the server that runs how it does, flushes its cache, has it reload, searches its query log.
     Ctl(ctl::Ctl),
+    /// Shows what the server that runs is doing: rates, latencies, cores, cache, upstream servers.
+    Top(top::Top),
     /// Asks a DNS server and shows the answer, as dig does.
     Query(query::Args),
     /// Prints the completions for a shell.
@@ -87,6 +90,7 @@ fn main() -> ExitCode {
         Command::Config { reference: true, .. } => print(&config::reference()),
         Command::Config { file, .. } => in_force(file.config).and_then(|text| print(&text)),
         Command::Ctl(ctl) => ctl::run(ctl),
+        Command::Top(top) => top::run(&top),
         Command::Query(args) => Ok(query::run(args)),
         Command::Completions { shell } => print(&completions(shell)),
         Command::Man { folder: None } => manual().and_then(|text| print(&text)),
@@ -101,11 +105,16 @@ fn in_force(file: Option<PathBuf>) -> Result<String, Failure> {
 
 /// Writes to standard output. A reader that has gone away, as `head` does, has read enough.
 fn print(text: &str) -> Result<ExitCode, Failure> {
-    match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::Environment(format!("standard output cannot be written: {error}")))
-        }
-        _ => Ok(ExitCode::SUCCESS),
+    print_part(text).map(|_| ExitCode::SUCCESS)
+}
+
+/// Writes a part of more to standard output, at once; whether anybody reads on.
+fn print_part(text: &str) -> Result<bool, Failure> {
+    let mut output = io::stdout().lock();
+    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::Environment(format!("standard output cannot be written: {error}"))),
     }
 }
 

@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use ringdns_control::config::{Protocol, Settings, Source, ZoneFile};
 use ringdns_control::{
-    ControlSocket, CoreStatus, Cores, Doors, Ended, NotLoaded, NotTaken, Notifier, Plane, Portion, Process, Snapshot,
-    notices, random, start_logs,
+    ControlSocket, CoreStatus, Cores, Doors, Ended, NotLoaded, NotTaken, Notifier, Plane, Portion, Process, Reach,
+    Recorder, Snapshot, notices, random, recordings, start_logs,
 };
 use ringdns_rim as rim;
 use ringdns_shard::Images;
-use ringdns_shard::cache::Flush;
+use ringdns_shard::cache::{Cached, Flush, Listed};
+use ringdns_shard::wire::name::Name;
 
 use crate::failure::Failure;
 
@@ -39,13 +40,15 @@ pub(crate) fn serve(file: Option<PathBuf>) -> Result<ExitCode, Failure> {
     }
     let socket = settings.control.socket.as_deref().map(ControlSocket::bind);
     let doors = Doors { address, socket: socket.transpose().map_err(Failure::Environment)? };
+    confine(&source, settings)?;
     let plane = rim::sparingly(|| Plane::open(source, read, &cpus)).map_err(|not_loaded| match not_loaded {
         NotLoaded::Folder(why) => Failure::Environment(why),
         NotLoaded::Zones(faults) => Failure::zones(&faults),
     })?;
     let addresses = bound.addresses();
     let (notifier, notices) = notices();
-    let cores = bound.start(plane.images(), cpus.iter().map(|_| random()).collect(), events(notifier))?;
+    let (recorder, recordings) = recordings(addresses.clone());
+    let cores = bound.start(plane.images(), cpus.iter().map(|_| random()).collect(), events(notifier, recorder))?;
     let greeting = greeting(&plane, &cpus, &addresses, &doors);
     // What reading took is more than what came of it.
     rim::give_back();
@@ -55,16 +58,32 @@ pub(crate) fn serve(file: Option<PathBuf>) -> Result<ExitCode, Failure> {
         // Where nobody reads standard output, the server serves all the same.
         let _ = io::stdout().write_all(greeting.as_bytes());
     };
-    match process.run(plane, Arc::new(Running(cores)), notices, doors, ready).map_err(cannot_run)? {
+    match process.run(plane, Arc::new(Running(cores)), notices, recordings, doors, ready).map_err(cannot_run)? {
         Ended::Stopped | Ended::Interrupted => Ok(ExitCode::SUCCESS),
         Ended::CoreFailed(why) => Err(Failure::Environment(format!("stopped, for {why}"))),
     }
 }
 
+/// Gives up what is not needed any more, while there is no thread but this.
+fn confine(source: &Source, settings: &Settings) -> Result<(), Failure> {
+    let reach = settings.server.sandbox.then(|| Reach::of(source, settings));
+    let within = reach.as_ref().map(|Reach { read, write, sockets }| rim::Reach {
+        read: read.clone(),
+        write: write.clone(),
+        sockets: sockets.clone(),
+    });
+    if rim::confine(within.as_ref())? {
+        reach.iter().for_each(Reach::holds);
+    }
+    Ok(())
+}
+
 /// What the cores hear that the control plane is to see to.
-fn events(notifier: Notifier) -> rim::Events {
+fn events(notifier: Notifier, recorder: Recorder) -> rim::Events {
     Arc::new(move |event| match event {
         rim::Event::Notified { apex, serial, peer } => notifier.notified(apex, serial, peer),
+        rim::Event::Logged(chunk) => recorder.logged(chunk),
+        rim::Event::Tapped(chunk) => recorder.tapped(chunk),
     })
 }
 
@@ -81,7 +100,6 @@ fn plan(settings: &Settings, cpus: &[usize]) -> rim::Plan {
         cpus: cpus.to_vec(),
         listens: listens.collect(),
         tcp_clients: *settings.limits.tcp_clients as usize,
-        tcp_idle: *settings.limits.tcp_idle,
         udp_ports: settings.udp_ports(),
     }
 }
@@ -107,10 +125,15 @@ impl Cores for Running {
             core: snapshot.core,
             cpu: snapshot.cpu,
             shard: snapshot.shard,
+            telemetry: snapshot.telemetry,
+            cpu_micros: snapshot.cpu_micros,
             rim: snapshot.rim.each().collect(),
             resolves: snapshot.resolves,
             waiters: snapshot.waiters,
             tcp_connections: snapshot.tcp_connections,
+            upstream_connections: snapshot.upstream_connections,
+            datagrams_waiting: snapshot.datagrams_waiting,
+            messages_waiting: snapshot.messages_waiting,
             cache_entries: snapshot.cache_entries,
             cache_octets: snapshot.cache_octets,
         };
@@ -127,6 +150,18 @@ impl Cores for Running {
 
     fn flush(&self, what: &Flush, limit: Duration) -> Result<u64, String> {
         self.0.flush(what, limit).map_err(|unresponsive| unresponsive.to_string())
+    }
+
+    fn cache_look(&self, name: &Name, limit: Duration) -> Vec<Option<Vec<Cached>>> {
+        self.0.cache_look(name, limit)
+    }
+
+    fn cache_list(&self, core: usize, below: &Name, cursor: u64, limit: Duration) -> Result<Listed, String> {
+        self.0.cache_list(core, below, cursor, limit).map_err(|unresponsive| unresponsive.to_string())
+    }
+
+    fn hand_over(&self, limit: Duration) -> bool {
+        self.0.hand_over(limit)
     }
 
     fn probe(&self, limit: Duration) -> bool {

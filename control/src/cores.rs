@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringdns_shard::cache::{Figures, Flush};
-use ringdns_shard::telemetry::Counters;
+use ringdns_shard::cache::{Cached, Figures, Flush, Listed};
+use ringdns_shard::telemetry::{Counters, Telemetry};
 use ringdns_shard::upstream::ServerState;
+use ringdns_shard::wire::name::Name;
 use ringdns_shard::{Images, Time};
 
 /// A counter: its name, its meaning, its value.
@@ -20,6 +21,10 @@ pub struct Snapshot {
     pub cpu: usize,
     /// What its shard has counted.
     pub shard: Counters,
+    /// What it has counted in more than one number.
+    pub telemetry: Box<Telemetry>,
+    /// Microseconds of CPU time that its thread has used.
+    pub cpu_micros: u64,
     /// What its sockets have counted.
     pub rim: Vec<Figure>,
     /// Questions in flight towards upstreams.
@@ -28,6 +33,12 @@ pub struct Snapshot {
     pub waiters: usize,
     /// TCP connections of clients.
     pub tcp_connections: usize,
+    /// Connections to upstreams.
+    pub upstream_connections: usize,
+    /// Replies as datagrams that wait for their socket.
+    pub datagrams_waiting: usize,
+    /// Messages of other threads that wait for the core.
+    pub messages_waiting: usize,
     /// Answers in the cache.
     pub cache_entries: usize,
     /// Octets that they take.
@@ -75,6 +86,13 @@ pub trait Cores: Send + Sync + 'static {
     fn statuses(&self, limit: Duration) -> Vec<Option<CoreStatus>>;
     /// Forgets answers on every core; how many. The error names the cores that did not do all of it in time.
     fn flush(&self, what: &Flush, limit: Duration) -> Result<u64, String>;
+    /// What each core's cache has for a name, of every type; `None` for one that did not answer in time.
+    fn cache_look(&self, name: &Name, limit: Duration) -> Vec<Option<Vec<Cached>>>;
+    /// A part of what a core's cache has at and below a name, from `cursor` on, which is 0 at first; the error says that
+    /// the core did not answer in time. A part may be empty though there is more.
+    fn cache_list(&self, core: usize, below: &Name, cursor: u64, limit: Duration) -> Result<Listed, String>;
+    /// Has every core hand over what it has recorded so far; false where one did not in time.
+    fn hand_over(&self, limit: Duration) -> bool;
     /// Whether every core answers within the limit.
     fn probe(&self, limit: Duration) -> bool;
     /// The part of a core's cache from `cursor` on, which is 0 at first; the error says that the core did not answer in
@@ -142,7 +160,12 @@ pub(crate) mod fake {
                 rim: vec![("udp_sent", " Replies sent.", 7)],
                 resolves: 3,
                 waiters: 5,
+                telemetry: Box::default(),
+                cpu_micros: 1_500_000,
                 tcp_connections: 1,
+                upstream_connections: 2,
+                datagrams_waiting: 0,
+                messages_waiting: 0,
                 cache_entries: 1,
                 cache_octets: 100,
             };
@@ -161,6 +184,8 @@ pub(crate) mod fake {
                     in_flight: core,
                     asked: 10,
                     answered: 9,
+                    round_trips: 9,
+                    round_trip_micros: 9 * (4_000 + 1_000 * u64::from(core)),
                     silent: 1,
                     unreachable: 2,
                     outages: 3,
@@ -176,6 +201,22 @@ pub(crate) mod fake {
         fn flush(&self, what: &Flush, _: Duration) -> Result<u64, String> {
             self.flushes.lock().unwrap().push(what.clone());
             if self.awake.load(Ordering::Relaxed) { Ok(7) } else { Err("no answer in time from core 1".to_owned()) }
+        }
+
+        fn cache_look(&self, name: &Name, _: Duration) -> Vec<Option<Vec<Cached>>> {
+            let cached = Cached::sample(name);
+            vec![Some(vec![cached]), self.awake.load(Ordering::Relaxed).then(Vec::new)]
+        }
+
+        fn cache_list(&self, core: usize, below: &Name, cursor: u64, _: Duration) -> Result<Listed, String> {
+            if !self.awake.load(Ordering::Relaxed) {
+                return Err(format!("no answer in time from core {core}"));
+            }
+            Ok(Listed { answers: vec![Cached::sample(below)], next: (cursor < 2).then_some(cursor + 1) })
+        }
+
+        fn hand_over(&self, _: Duration) -> bool {
+            self.awake.load(Ordering::Relaxed)
         }
 
         fn probe(&self, _: Duration) -> bool {

@@ -126,8 +126,9 @@ impl Dump {
         Dump { path: state.join("cache"), fingerprint: fingerprint(settings), cores }
     }
 
-    /// Writes what the cores have in their caches, within `limit`, or nothing; says how it went. Blocks.
-    pub(crate) fn write(&self, cores: &dyn Cores, unix_seconds: u64, limit: Duration) {
+    /// Writes what the cores have in their caches, within `limit`, or nothing; logs how it went. Returns how many octets
+    /// there are, or why there is no file. Blocks.
+    pub(crate) fn write(&self, cores: &dyn Cores, unix_seconds: u64, limit: Duration) -> Result<u64, String> {
         let begin = Instant::now();
         let mut octets = 0;
         // What people ask for is nobody else's business.
@@ -137,8 +138,15 @@ impl Dump {
         });
         let path = self.path.display();
         match written {
-            Ok(()) => log::info!("the cache is kept in {path}: {octets} octets, in {:.1?}", begin.elapsed()),
-            Err(error) => log::warn!("the cache is not kept in {path}: {error}"),
+            Ok(()) => {
+                log::info!("the cache is kept in {path}: {octets} octets, in {:.1?}", begin.elapsed());
+                Ok(octets)
+            }
+            Err(error) => {
+                let why = format!("the cache is not kept in {path}: {error}");
+                log::warn!("{why}");
+                Err(why)
+            }
         }
     }
 

@@ -1,9 +1,14 @@
-//! The control plane's pages: `/health`, `/ready`, `/metrics`, and the interface for programs (`api`). Who looks is not
-//! told apart, therefore the address is a loopback one; who may change something, `api` decides.
+//! The control plane's pages: `/health`, `/ready`, `/metrics`, and the interface for programs (`api`). Who may ask for
+//! what, `api::access` decides, for every page.
+//!
+//! A client has a bounded time for each thing it does, and a seat only for as long as nobody else waits for one: those
+//! who hold connections without asking keep nobody out.
 
-use std::convert::Infallible;
+mod doors;
+mod seats;
+
 use std::io;
-use std::net;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,28 +16,38 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, Request, StatusCode, header};
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::{sleep, timeout};
+
+pub use doors::Doors;
+pub(crate) use doors::OpenDoors;
+pub(crate) use seats::Seat;
+use seats::{Seats, Taken};
 
 use crate::api::reloads::Wishes;
 use crate::api::{self, Access, Door};
 use crate::cores::Cores;
-use crate::metrics;
-use crate::socket::ControlSocket;
+use crate::dnstap::Dnstap;
+use crate::metrics::{self, Format};
+use crate::orders::Desk;
+use crate::query_log::QueryLog;
 use crate::status::Board;
 
 /// What clients can take up.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
-    /// Connections at once; further ones wait in the kernel.
+    /// Connections at once. Where there are more, those make room that have kept the server waiting longest.
     pub(crate) connections: usize,
     /// A connection takes no further request after so long.
     pub(crate) connection: Duration,
@@ -40,14 +55,17 @@ pub(crate) struct Bounds {
     pub(crate) request: Duration,
     /// The head of a request must be here after so long.
     pub(crate) head: Duration,
+    /// An answer must be taken after so long.
+    pub(crate) answer: Duration,
 }
 
 /// The bounds in force.
 pub(crate) const BOUNDS: Bounds = Bounds {
-    connections: 32,
+    connections: 64,
     connection: Duration::from_secs(60),
     request: Duration::from_secs(15 * 60),
     head: Duration::from_secs(5),
+    answer: Duration::from_secs(30),
 };
 
 /// Octets of a request's head.
@@ -56,6 +74,17 @@ const HEAD_OCTETS_MAX: usize = 16 << 10;
 pub(crate) const CORES_LIMIT: Duration = Duration::from_secs(1);
 /// How long to wait after the kernel could not accept a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Requests for what is quickly said, at once: each holds a thread, and reloads and the watchdog need some, too.
+const BRIEF_MAX: usize = 3;
+/// The same for those that may take seconds: they must not keep out who asks whether the server is ready.
+const LONG_MAX: usize = 2;
+/// For so long a turn is taken at least, though the answer goes out before: it bounds how often the cores are asked, and
+/// with it what those take from them who ask without end.
+const BRIEF_PACE: Duration = Duration::from_millis(2);
+/// The same for what costs a core more than a glance.
+const LONG_PACE: Duration = Duration::from_millis(20);
+/// How long a request may wait for its turn.
+const TURN_LIMIT: Duration = Duration::from_secs(5);
 
 /// What the pages are made of.
 #[derive(Clone)]
@@ -64,41 +93,75 @@ pub(crate) struct Pages {
     pub(crate) board: Arc<Board>,
     pub(crate) access: Arc<Access>,
     pub(crate) reloads: Wishes,
+    pub(crate) orders: Desk,
+    /// `None`: nothing is written anywhere.
+    pub(crate) query_log: Option<QueryLog>,
+    pub(crate) dnstap: Option<Dnstap>,
     /// When the process began.
     pub(crate) started: Instant,
+    pub(crate) turns: Turns,
 }
 
-/// Where the control plane is asked.
-#[derive(Debug, Default)]
-pub struct Doors {
-    /// `listen` of the settings.
-    pub address: Option<net::TcpListener>,
-    /// `socket` of the settings.
-    pub socket: Option<ControlSocket>,
+/// Whose turn it is to hold a thread.
+#[derive(Clone, Debug)]
+pub(crate) struct Turns {
+    brief: Arc<Semaphore>,
+    long: Arc<Semaphore>,
 }
 
-impl Doors {
-    /// Begins to answer at every door; within the runtime. The doors must be kept for as long as they are to be open.
-    ///
-    /// # Errors
-    /// When the kernel does not take a listener.
-    pub(crate) fn open(&self, pages: &Pages) -> io::Result<()> {
-        if let Some(listener) = &self.address {
-            listener.set_nonblocking(true)?;
-            let listener = TcpListener::from_std(listener.try_clone()?)?;
-            tokio::spawn(serve(Listener::Address(listener), pages.clone(), BOUNDS));
-        }
-        if let Some(socket) = &self.socket {
-            let listener = UnixListener::from_std(socket.listener()?)?;
-            tokio::spawn(serve(Listener::Socket(listener), pages.clone(), BOUNDS));
-        }
-        Ok(())
+impl Default for Turns {
+    fn default() -> Turns {
+        Turns { brief: Arc::new(Semaphore::new(BRIEF_MAX)), long: Arc::new(Semaphore::new(LONG_MAX)) }
     }
 }
 
-/// A listener of the runtime's. Each has connections of its own: who holds all of one leaves the others alone.
+/// Why nothing came of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoTurn {
+    /// Others took too long.
+    Busy,
+    /// It met a bug in ringdns.
+    Bug,
+}
+
+impl Turns {
+    /// Asks the cores what they can say at once, off the runtime's thread.
+    pub(crate) async fn brief<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, NoTurn> {
+        in_turn(&self.brief, BRIEF_PACE, work).await
+    }
+
+    /// Goes through a cache or the query log, off the runtime's thread.
+    pub(crate) async fn long<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, NoTurn> {
+        in_turn(&self.long, LONG_PACE, work).await
+    }
+}
+
+async fn in_turn<T: Send + 'static>(
+    turns: &Arc<Semaphore>,
+    pace: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, NoTurn> {
+    let turn = timeout(TURN_LIMIT, Arc::clone(turns).acquire_owned()).await.map_err(|_| NoTurn::Busy)?;
+    let turn = turn.expect("nobody closes it");
+    let (told, made) = oneshot::channel();
+    // The thread keeps the turn, whether or not somebody still waits for what comes of it.
+    tokio::spawn(async move {
+        match tokio::task::spawn_blocking(work).await {
+            Ok(made) => drop(told.send(made)),
+            Err(_) => drop(told),
+        }
+        sleep(pace).await;
+        drop(turn);
+    });
+    made.await.map_err(|_| NoTurn::Bug)
+}
+
+/// A listener of the runtime's. Each has seats of its own: who holds all of one leaves the others alone.
 pub(crate) enum Listener {
-    Address(TcpListener),
+    Address { listener: TcpListener, address: SocketAddr },
     Socket(UnixListener),
 }
 
@@ -110,38 +173,50 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 impl Listener {
     async fn accept(&self) -> io::Result<Box<dyn Stream>> {
         Ok(match self {
-            Listener::Address(listener) => Box::new(listener.accept().await?.0),
+            Listener::Address { listener, .. } => Box::new(listener.accept().await?.0),
             Listener::Socket(listener) => Box::new(listener.accept().await?.0),
         })
     }
 
     fn door(&self) -> Door {
         match self {
-            Listener::Address(_) => Door::Address,
+            Listener::Address { address, .. } if address.ip().is_loopback() => Door::Loopback,
+            Listener::Address { .. } => Door::Network,
             Listener::Socket(_) => Door::Socket,
         }
     }
 }
 
-/// Answers on `listener` for ever.
-pub(crate) async fn serve(listener: Listener, pages: Pages, bounds: Bounds) -> Infallible {
-    let router = Router::new()
+/// Every page, for those who come in by `door`.
+pub(crate) fn router(pages: &Pages, door: Door) -> Router {
+    let access = Arc::clone(&pages.access);
+    Router::new()
         .route("/health", get(async || "ok\n"))
         .route("/ready", get(ready))
         .route("/metrics", get(figures))
-        .nest(api::PREFIX, api::router(&pages, listener.door()))
-        .with_state(pages);
-    let slots = Arc::new(Semaphore::new(bounds.connections));
+        .nest(api::PREFIX, api::router())
+        .fallback(async || StatusCode::NOT_FOUND)
+        .with_state(pages.clone())
+        // Around everything: what is no page tells nobody more who may not ask.
+        .layer(middleware::from_fn(move |request, next| api::guard(Arc::clone(&access), door, request, next)))
+}
+
+/// Answers on `listener` until `closed` is true.
+pub(crate) async fn serve(listener: Listener, pages: Pages, bounds: Bounds, mut closed: watch::Receiver<bool>) {
+    let router = router(&pages, listener.door());
+    let seats = Seats::new(bounds.connections);
     loop {
-        let slot = Arc::clone(&slots).acquire_owned().await.expect("nobody closes it");
-        match listener.accept().await {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = closed.wait_for(|closed| *closed) => return,
+        };
+        match accepted {
             Ok(stream) => {
-                let router = router.clone();
-                tokio::spawn(async move {
-                    // An error here is the client's: it went away, or sent what is no HTTP.
-                    let _ = connection(stream, router, bounds).await;
-                    drop(slot);
-                });
+                let taken = tokio::select! {
+                    taken = seats.take(|| pages.access.puts_out()) => taken,
+                    _ = closed.wait_for(|closed| *closed) => return,
+                };
+                tokio::spawn(connection(stream, router.clone(), bounds, taken, closed.clone()));
             }
             Err(error) => {
                 log::warn!("the control plane cannot accept a connection: {error}");
@@ -151,54 +226,64 @@ pub(crate) async fn serve(listener: Listener, pages: Pages, bounds: Bounds) -> I
     }
 }
 
-async fn connection(stream: Box<dyn Stream>, router: Router, bounds: Bounds) -> hyper::Result<()> {
+async fn connection(
+    stream: Box<dyn Stream>,
+    router: Router,
+    bounds: Bounds,
+    taken: Taken,
+    mut closed: watch::Receiver<bool>,
+) {
+    let (seat, router) = (taken.seat(), TowerToHyperService::new(router));
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        let seat = Arc::clone(&seat);
+        seat.works();
+        request.extensions_mut().insert(Arc::clone(&seat));
+        let answer = router.call(request);
+        async move {
+            let answer = answer.await;
+            seat.waits();
+            answer
+        }
+    });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(bounds.head)
         .max_buf_size(HEAD_OCTETS_MAX)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(stream), service);
     let mut served = pin!(served);
-    if let Ok(ended) = timeout(bounds.connection, served.as_mut()).await {
-        return ended;
+    tokio::select! {
+        // An error here is the client's: it went away, or sent what is no HTTP.
+        _ = served.as_mut() => return,
+        () = taken.is_over(bounds.answer) => return,
+        () = sleep(bounds.connection) => {}
+        _ = closed.wait_for(|closed| *closed) => {}
     }
     // What is being answered is answered to the end; where nothing is, this ends it.
     served.as_mut().graceful_shutdown();
-    timeout(bounds.request, served).await.unwrap_or(Ok(()))
-}
-
-/// Runs what blocks off the runtime's thread.
-pub(crate) async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    tokio::task::spawn_blocking(work).await.ok()
+    tokio::select! {
+        _ = served => {}
+        () = taken.is_over(bounds.answer) => {}
+        () = sleep(bounds.request) => {}
+    }
 }
 
 /// Whether every zone is served and every core answers.
 async fn ready(State(pages): State<Pages>) -> Response {
-    let status = pages.board.read();
-    let answering = off_thread(move || pages.cores.probe(CORES_LIMIT)).await.unwrap_or(false);
-    let totals = &status.totals;
-    // A secondary whose primaries are silent does not make the rest of a server useless; one that has not asked yet may.
-    let ready = answering && totals.missing == 0 && totals.untried == 0;
-    let object = serde_json::json!({
-        "ready": ready,
-        "cores_answer": answering,
-        "zones": totals.served,
-        "zones_missing": totals.missing,
-        "zones_untried": totals.untried,
-        "zones_absent": totals.absent,
-        "zones_expired": totals.expired,
-    });
+    let (cores, turns) = (pages.cores, pages.turns);
+    let answering = turns.brief(move || cores.probe(CORES_LIMIT)).await.unwrap_or(false);
+    let (ready, object) = metrics::readiness(&pages.board.read(), answering);
     let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, [(header::CONTENT_TYPE, "application/json")], Body::from(format!("{object}\n"))).into_response()
 }
 
-async fn figures(State(pages): State<Pages>) -> Response {
-    let page = move || {
-        let (snapshots, statuses) = (pages.cores.snapshots(CORES_LIMIT), pages.cores.statuses(CORES_LIMIT));
-        metrics::page(snapshots, statuses, pages.board.read(), pages.access.refused())
-    };
-    let page = off_thread(page).await;
+async fn figures(State(pages): State<Pages>, headers: HeaderMap) -> Response {
+    let (turns, format) = (pages.turns.clone(), Format::of(&headers));
+    let page = turns.brief(move || metrics::page(metrics::Figures::gather(&pages), format)).await;
     match page {
-        Some(Ok(page)) => ([(header::CONTENT_TYPE, metrics::MEDIA_TYPE)], page).into_response(),
+        Ok(Ok(page)) => {
+            let about = [(header::CONTENT_TYPE, format.media_type()), (header::VARY, "Accept")];
+            (about, page).into_response()
+        }
         _ => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
@@ -218,6 +303,7 @@ mod tests {
         address: SocketAddr,
         cores: Arc<Fake>,
         board: Arc<Board>,
+        access: Arc<Access>,
     }
 
     /// Serves pages on a thread that lives as long as the test's process.
@@ -226,7 +312,7 @@ mod tests {
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let cores = Arc::new(Fake::default());
-        let board = Arc::new(Board::default());
+        let (board, access) = (Arc::new(Board::default()), Arc::<Access>::default());
         board.change(|status| {
             let (name, expires_in) = ("a\"b.test.".into(), Some(60));
             status.zones.push(Zone { name, serial: 9, names: 2, records: 3, octets: 100, expires_in });
@@ -235,16 +321,21 @@ mod tests {
         let pages = Pages {
             cores: Arc::clone(&cores) as Arc<dyn Cores>,
             board: Arc::clone(&board),
-            access: Arc::default(),
+            access: Arc::clone(&access),
             reloads: api::reloads::channel().0,
+            orders: crate::orders::channel().0,
+            query_log: None,
+            dnstap: None,
             started: Instant::now(),
+            turns: Turns::default(),
         };
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            let listener = || Listener::Address(TcpListener::from_std(listener).unwrap());
-            runtime.block_on(async { serve(listener(), pages, bounds).await })
+            let listener = || Listener::Address { listener: TcpListener::from_std(listener).unwrap(), address };
+            let (_open, closed) = watch::channel(false);
+            runtime.block_on(async { serve(listener(), pages, bounds, closed).await })
         });
-        Scene { address, cores, board }
+        Scene { address, cores, board, access }
     }
 
     impl Scene {
@@ -264,7 +355,7 @@ mod tests {
         }
 
         fn page(&self, path: &str) -> String {
-            self.ask(&format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
+            self.ask(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"))
         }
     }
 
@@ -273,8 +364,13 @@ mod tests {
         let scene = serving(BOUNDS);
         assert!(scene.page("/health").starts_with("HTTP/1.1 200 OK") && scene.page("/health").ends_with("\r\nok\n"));
         assert!(scene.page("/").starts_with("HTTP/1.1 404 "));
-        let posted = scene.ask("POST /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
-        assert!(posted.starts_with("HTTP/1.1 405 "), "{posted}");
+        let head = "Host: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+        // Whatever else a request wants, it might change something.
+        assert!(scene.ask(&format!("POST /health HTTP/1.1\r\n{head}")).starts_with("HTTP/1.1 403 "));
+        let options = scene.ask(&format!("OPTIONS /health HTTP/1.1\r\n{head}"));
+        assert!(options.starts_with("HTTP/1.1 405 ") && !options.contains("access-control"), "{options}");
+        let other = scene.ask("GET /health HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n");
+        assert!(other.starts_with("HTTP/1.1 421 "), "{other}");
         assert!(scene.ask("nonsense\r\n\r\n").starts_with("HTTP/1.1 400 "));
         let long = format!("GET /health HTTP/1.1\r\nX: {}\r\n\r\n", "a".repeat(2 * HEAD_OCTETS_MAX));
         assert!(scene.ask(&long).starts_with("HTTP/1.1 431 "));
@@ -301,49 +397,30 @@ mod tests {
     }
 
     #[test]
-    fn metrics_have_a_value_for_each_core_that_answers() {
+    fn metrics_are_in_the_format_that_is_asked_for() {
         let scene = serving(BOUNDS);
         let page = scene.page("/metrics");
         for line in [
-            "content-type: application/openmetrics-text; version=1.0.0; charset=utf-8",
-            "# TYPE ringdns_cache_hits counter",
-            "# HELP ringdns_cache_hits Answers from the cache.",
-            "ringdns_cache_hits_total{core=\"0\"} 40",
-            "ringdns_cache_hits_total{core=\"1\"} 41",
-            "ringdns_rim_udp_sent_total{core=\"1\"} 7",
-            "ringdns_resolves{core=\"0\"} 3",
-            "ringdns_waiters{core=\"0\"} 5",
-            "ringdns_tcp_connections{core=\"1\"} 1",
-            "ringdns_core_cpu{core=\"1\"} 5",
+            "content-type: text/plain; version=0.0.4; charset=utf-8",
+            "vary: Accept",
+            "# TYPE ringdns_cache_lookups_total counter",
+            "ringdns_cache_lookups_total{core=\"0\",outcome=\"hit\"} 40",
             "ringdns_core_up{core=\"1\"} 1",
             "ringdns_zone_serial{zone=\"a\\\"b.test.\"} 9",
-            "ringdns_zone_expires_seconds{zone=\"a\\\"b.test.\"} 60",
-            "ringdns_cache_bytes_max{core=\"1\"} 1000",
-            "ringdns_upstream_server_cores_up{server=\"udp://192.0.2.1:53\"} 1",
-            "ringdns_upstream_server_cores_lossy{server=\"udp://192.0.2.1:53\"} 0",
-            "ringdns_upstream_server_cores_down{server=\"udp://192.0.2.1:53\"} 1",
-            "ringdns_upstream_server_in_flight{server=\"udp://192.0.2.1:53\"} 1",
-            "ringdns_upstream_server_round_trip_seconds{server=\"udp://192.0.2.1:53\"} 0.005",
-            "ringdns_upstream_server_asked_total{server=\"udp://192.0.2.1:53\"} 20",
-            "ringdns_upstream_server_outages_total{server=\"udp://192.0.2.1:53\"} 6",
-            "ringdns_control_refused_total 0",
-            "ringdns_zones 1",
-            "ringdns_zones_by_kind{kind=\"secondary\"} 0",
-            "ringdns_transfers_in_ixfr_total 0",
-            "ringdns_reloads_total 0",
+        ] {
+            assert!(page.lines().any(|found| found == line), "lacks {line}:\n{page}");
+        }
+        let wish = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: application/openmetrics-text\r\nConnection: close\r\n\r\n";
+        let page = scene.ask(wish);
+        for line in [
+            "content-type: application/openmetrics-text; version=1.0.0; charset=utf-8",
+            "# TYPE ringdns_cache_lookups counter",
             "# EOF",
         ] {
             assert!(page.lines().any(|found| found == line), "lacks {line}:\n{page}");
         }
         scene.cores.awake.store(false, Ordering::Relaxed);
-        let page = scene.page("/metrics");
-        assert!(page.contains("ringdns_core_up{core=\"1\"} 0\n"), "{page}");
-        assert!(page.contains("upstream_server_cores_down{server=\"udp://192.0.2.1:53\"} 0\n"), "{page}");
-        assert!(!page.contains("upstream_server_asked_total{"), "a sum over one core of two: {page}");
-        assert!(
-            page.contains("cache_hits_total{core=\"0\"}") && !page.contains("cache_hits_total{core=\"1\"}"),
-            "{page}"
-        );
+        assert!(scene.page("/metrics").contains("\nringdns_core_up{core=\"1\"} 0\n"));
     }
 
     #[test]
@@ -369,21 +446,24 @@ mod tests {
         listener.set_nonblocking(true).unwrap();
         let (wishes, mut reloads) = api::reloads::channel();
         let (cores, board, access) = (Arc::new(Fake::default()), Arc::default(), Arc::default());
-        let pages = Pages { cores, board, access, reloads: wishes, started: Instant::now() };
+        let (orders, turns, started) = (crate::orders::channel().0, Turns::default(), Instant::now());
+        let pages =
+            Pages { cores, board, access, reloads: wishes, orders, query_log: None, dnstap: None, started, turns };
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                tokio::spawn(serve(Listener::Socket(UnixListener::from_std(listener).unwrap()), pages, bounds));
+                let (_open, closed) = watch::channel(false);
+                tokio::spawn(serve(Listener::Socket(UnixListener::from_std(listener).unwrap()), pages, bounds, closed));
                 let asker = reloads.wished().await.unwrap();
                 sleep(Duration::from_secs(2)).await;
                 reloads.wait(asker, false);
-                reloads.tell(&Ok(Reloaded::default()));
+                reloads.tell(&Ok(Reloaded::default()), &[]);
                 std::future::pending::<()>().await;
             });
         });
         let mut stream = std::os::unix::net::UnixStream::connect(&path).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        stream.write_all(b"POST /api/v1/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n").unwrap();
+        stream.write_all(b"POST /api/v1/reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n").unwrap();
         let mut answer = String::new();
         // Ends with the end of the connection, which is not kept for another request.
         stream.read_to_string(&mut answer).unwrap();
@@ -402,9 +482,71 @@ mod tests {
     fn no_connection_lives_for_ever() {
         let bounds = Bounds { connection: Duration::from_secs(2), head: Duration::from_secs(60), ..BOUNDS };
         let mut stream = serving(bounds).connect();
-        stream.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        stream.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
+
+    #[test]
+    fn a_thousand_who_ask_nothing_keep_nobody_out() {
+        const IDLE: usize = 1_000;
+        let enough = rustix::process::Rlimit { current: Some(4_096), maximum: Some(4_096) };
+        rustix::process::setrlimit(rustix::process::Resource::Nofile, enough).unwrap();
+        let scene = serving(BOUNDS);
+        let held: Vec<TcpStream> = (0..IDLE).map(|_| scene.connect()).collect();
+        let begun = Instant::now();
+        assert!(scene.page("/health").starts_with("HTTP/1.1 200 "));
+        let took = begun.elapsed();
+        // A second for a thousand seats, and some for a machine that is busy.
+        assert!(took < Duration::from_secs(5), "{took:?}");
+        assert!(scene.access.put_out() as usize >= IDLE - BOUNDS.connections, "{}", scene.access.put_out());
+        drop(held);
+    }
+
+    #[test]
+    fn who_takes_no_answers_loses_the_connection() {
+        const PAGES: usize = 3_000;
+        let scene = serving(Bounds { answer: Duration::from_secs(1), ..BOUNDS });
+        let mut stream = scene.connect();
+        let wish = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(PAGES);
+        let mut writer = stream.try_clone().unwrap();
+        // What the kernel takes of it; the server reads on only as it answers.
+        let writer = std::thread::spawn(move || writer.write_all(wish.as_bytes()));
+        std::thread::sleep(Duration::from_secs(5));
+        let mut taken = Vec::new();
+        // It ends without the rest, whether by a close or by a reset.
+        let _ = stream.read_to_end(&mut taken);
+        let pages = taken.windows(15).filter(|window| window == b"HTTP/1.1 200 OK").count();
+        assert!((1..PAGES).contains(&pages), "{pages}");
+        let _ = writer.join().unwrap();
+        assert!(scene.page("/health").starts_with("HTTP/1.1 200 "));
+    }
+
+    #[test]
+    fn what_takes_long_leaves_turns_for_what_does_not() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let turns = Turns::default();
+            assert_eq!(turns.brief(|| panic!("a bug, for this test")).await, Err::<(), _>(NoTurn::Bug));
+            let (release, held) = std::sync::mpsc::channel::<()>();
+            let held = Arc::new(std::sync::Mutex::new(held));
+            let long = || {
+                let held = Arc::clone(&held);
+                turns.long(move || {
+                    let _ = held.lock().unwrap().recv();
+                })
+            };
+            // Those who asked have gone away; what they asked for goes on.
+            for _ in 0..LONG_MAX {
+                assert!(timeout(Duration::from_millis(50), long()).await.is_err());
+            }
+            let begun = Instant::now();
+            assert_eq!(long().await, Err(NoTurn::Busy));
+            assert!(begun.elapsed() >= TURN_LIMIT);
+            assert_eq!(turns.brief(|| 7).await, Ok(7));
+            drop(release);
+            assert_eq!(long().await, Ok(()));
+        });
     }
 }

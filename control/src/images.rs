@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use ringdns_shard::guard::cookie::Secrets;
 use ringdns_shard::guard::{Acl, rate, rrl};
-use ringdns_shard::images::{Bounds, CacheSettings, Images, Listener};
+use ringdns_shard::images::{Bounds, CacheSettings, Images, Listener, Recording};
 use ringdns_shard::limits::{POOL_SERVERS_MAX, RATE_ENTRIES};
 use ringdns_shard::tsig::{Key, Keys};
 use ringdns_shard::upstream::{Member, Pool, Routes, Server, Target};
 use ringdns_shard::wire::name::{HashKey, Name};
 
-use crate::config::{self, At, Host, Route, Settings, Upstream, UpstreamServer};
+use crate::config::{self, At, Host, Route, Settings, TapMessages, Upstream, UpstreamServer};
 use crate::layout::Layout;
 use crate::zones::Zone;
 
@@ -35,6 +35,7 @@ pub(crate) struct Frame {
     rrl: Option<rrl::Settings>,
     rate: Option<rate::Settings>,
     cookies: Arc<Secrets>,
+    recording: Recording,
 }
 
 impl Frame {
@@ -69,6 +70,7 @@ impl Frame {
             bounds: Bounds {
                 resolves: *settings.limits.resolves as usize,
                 waiters: *settings.limits.waiters as usize,
+                tcp_connections: (*settings.limits.tcp_clients as usize / layout.cores()).max(1),
                 tcp_idle: *settings.limits.tcp_idle,
                 udp_ports,
                 zone_resolves: *settings.limits.zone_resolves as usize,
@@ -77,6 +79,7 @@ impl Frame {
             rrl: rate_limit(&settings.limits.rrl, layout.cores()),
             rate: rates(&settings.limits, layout.cores()),
             cookies: Arc::new(cookie_secrets(&settings.server.cookie_secrets, cookie_secret)),
+            recording: recording(settings),
         }
     }
 
@@ -107,6 +110,7 @@ impl Frame {
                 rrl: self.rrl.clone(),
                 rate: self.rate.clone(),
                 cookies: Arc::clone(&self.cookies),
+                recording: self.recording,
             })
         };
         (0..layout.cores()).map(of_core).collect()
@@ -115,6 +119,18 @@ impl Frame {
 
 fn allowed(listen: &config::Listen) -> Acl {
     listen.allow.iter().map(|net| net.network).collect()
+}
+
+/// What the cores record of queries.
+fn recording(settings: &Settings) -> Recording {
+    let log = &settings.query_log;
+    let tap = &settings.dnstap;
+    let taps = |messages| tap.to.is_some() && tap.messages.iter().any(|wanted| **wanted == messages);
+    Recording {
+        log_sample: if *log.enabled { *log.sample } else { 0 },
+        tap_clients: taps(TapMessages::Client),
+        tap_upstreams: taps(TapMessages::Resolver),
+    }
 }
 
 /// The part that each core has of the whole server's rate: the kernel spreads the packets of one network over all cores, for

@@ -23,6 +23,7 @@ use ringdns_shard::zone::{self, Builder, Image, Place};
 use rustix::fs::OFlags;
 
 use crate::config::ZoneFile;
+use crate::confined::unreadable;
 use crate::layout::Layout;
 use crate::zones::{Keeping, Listing, Source, Wanted, is_whole, journal_for, stand_back};
 
@@ -442,7 +443,8 @@ impl Opened {
     /// Reads a whole file, within what is left to the zone.
     fn read(&mut self, path: &Path) -> io::Result<Vec<u8>> {
         // Without waiting: opening a pipe would go on until somebody writes into it.
-        let file = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path)?;
+        let opened = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path);
+        let file = opened.map_err(|error| unreadable(path, error))?;
         let metadata = file.metadata()?;
         if !metadata.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));

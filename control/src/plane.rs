@@ -350,6 +350,12 @@ impl Plane {
         Prepared { configured: Some(configured), jobs, layout: self.layout.clone(), hash_key: self.hash_key }
     }
 
+    /// The same for one zone of a master file.
+    pub(crate) fn prepare_zone(&self, apex: &Name) -> Prepared {
+        let jobs = self.store.job_again(apex).into_iter().collect();
+        Prepared { configured: None, jobs, layout: self.layout.clone(), hash_key: self.hash_key }
+    }
+
     /// Puts a reload in force, but for the cores. What has mistakes leaves in place what was there.
     pub(crate) fn take(&mut self, anew: Anew) -> Reloaded {
         let Anew { prepared: Prepared { configured, jobs, .. }, loaded } = anew;
@@ -513,9 +519,7 @@ fn keep_until_restart(running: &Settings, new: &mut Settings) -> Vec<&'static st
         server.user as "`user` in [server]",
         server.replicas as "`replicas` in [server]",
         server.state as "`state` in [server]",
-        limits.tcp_clients as "`tcp_clients` in [limits]",
-        control.listen as "`listen` in [control]",
-        control.socket as "`socket` in [control]"
+        server.sandbox as "`sandbox` in [server]"
     );
     if keep_listeners(running, new) {
         waiting.push("`address` and `protocols` in [[listen]]");

@@ -2,31 +2,49 @@
 //! what blocks; none of them is a core's.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ringdns_shard::wire::name::Name;
 use sd_notify::NotifyState;
 use tokio::runtime::{self, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until};
 
 use crate::api::Access;
-use crate::api::reloads::{self, Reloads};
-use crate::config::Token;
+use crate::api::reloads::{self, Outcome, Reloads};
 use crate::cores::Cores;
+use crate::dnstap::{self, Dnstap};
 use crate::dump::{Dump, End};
-use crate::http::{Doors, Pages};
+use crate::http::{Doors, OpenDoors, Pages, Turns};
 use crate::logs;
+use crate::orders::{self, NotBegun, Order, Orders, Told, ZoneReload};
 use crate::plane::{Plane, Reloaded, unix_seconds};
+use crate::query_log::{self, QueryLog};
+use crate::recording::Recordings;
 use crate::status::Board;
 use crate::upstreams::{Names, PACE};
-use crate::zones::{Life, Notices, Report};
+use crate::zones::{Begun, Life, Notices, Report};
 
 /// How long what is in flight may take when the process stops.
 const DRAIN: Duration = Duration::from_secs(5);
-/// How long writing the cache may take when the process stops: together with [`DRAIN`] what container runtimes allow.
+/// How long the end may take in all: less than the ten seconds that container runtimes allow.
+const STOP_LIMIT: Duration = Duration::from_millis(9_500);
+/// How long writing the cache may take then. What it takes beyond a second, what is in flight has less.
 const DUMP_LIMIT: Duration = Duration::from_secs(5);
+/// How long writing the query log to its end may take then, and telling the reader of dnstap.
+const RECORDED_LIMIT: Duration = Duration::from_millis(1_500);
+/// What is left after what is in flight: two seconds in which the cores end, and the recordings.
+const AFTER_DRAIN: Duration = Duration::from_millis(3_500);
+const _: () = assert!(
+    DUMP_LIMIT.as_millis() + AFTER_DRAIN.as_millis() < STOP_LIMIT.as_millis()
+        && RECORDED_LIMIT.as_millis() + 2_000 <= AFTER_DRAIN.as_millis()
+        && DRAIN.as_millis() + AFTER_DRAIN.as_millis() < STOP_LIMIT.as_millis()
+);
+/// The same as [`DUMP_LIMIT`] where the server goes on: a large cache takes its time, a little at a time.
+const DUMP_ORDERED_LIMIT: Duration = Duration::from_secs(60);
 /// How often the cores are looked after where no watchdog says.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long a core may take to answer a probe.
@@ -80,11 +98,14 @@ impl Process {
         plane: Plane,
         cores: Arc<dyn Cores>,
         notices: Notices,
+        recordings: Recordings,
         doors: Doors,
         ready: impl FnOnce(),
     ) -> io::Result<Ended> {
         let Process { runtime, hangup } = self;
-        let live = async { io::Result::Ok(Server::start(hangup, plane, cores, notices, doors)?.live(ready).await) };
+        let live = async {
+            io::Result::Ok(Server::start(hangup, plane, cores, notices, recordings, doors)?.live(ready).await)
+        };
         let ended = runtime.block_on(live)?;
         // What still blocks must not hold up the end.
         runtime.shutdown_background();
@@ -97,10 +118,16 @@ struct Server {
     names: Names,
     cores: Arc<dyn Cores>,
     board: Arc<Board>,
-    /// They are open for as long as this process serves.
-    _doors: Doors,
+    doors: OpenDoors,
     access: Arc<Access>,
+    query_log: QueryLog,
+    dnstap: Dnstap,
+    /// As [`Recordings::listeners`].
+    listeners: Vec<SocketAddr>,
+    /// The cores hand over what they have recorded.
+    handing: Option<JoinHandle<bool>>,
     reloads: Reloads,
+    orders: Orders,
     hangup: Signal,
     terminate: Signal,
     interrupt: Signal,
@@ -113,6 +140,10 @@ struct Server {
     restore: Option<(Dump, JoinHandle<End>)>,
     /// A reload was asked for while one ran: what it reads may be older than the wish.
     reload_again: bool,
+    /// Who waits for the one zone that is being read anew.
+    zone_reload: Option<Told<Result<ZoneReload, NotBegun>>>,
+    /// When the server stops, where that was ordered.
+    drained_at: Option<Instant>,
 }
 
 impl Server {
@@ -122,6 +153,7 @@ impl Server {
         plane: Plane,
         cores: Arc<dyn Cores>,
         notices: Notices,
+        recordings: Recordings,
         doors: Doors,
     ) -> io::Result<Server> {
         let mut names = Names::new(PACE);
@@ -130,14 +162,23 @@ impl Server {
         let board = Arc::new(Board::default());
         board.change(|status| status.serve(zones.plane(), zones.figures()));
         let access = Arc::new(Access::default());
-        access.set_token(token(zones.plane()));
+        access.want(&zones.plane().settings().control);
         let (wishes, reloads) = reloads::channel();
-        doors.open(&Pages {
+        let (desk, orders) = orders::channel();
+        let Recordings { log, tap, losses, listeners } = recordings;
+        let settings = zones.plane().settings();
+        let query_log = QueryLog::start(log, Arc::clone(&losses), query_log::Wanted::of(settings))?;
+        let dnstap = Dnstap::start(tap, losses, dnstap::Wanted::of(settings, &listeners))?;
+        let doors = doors.open(Pages {
             cores: Arc::clone(&cores),
             board: Arc::clone(&board),
             access: Arc::clone(&access),
             reloads: wishes,
+            orders: desk,
+            query_log: Some(query_log.clone()),
+            dnstap: Some(dnstap.clone()),
             started: Instant::now(),
+            turns: Turns::default(),
         })?;
         let watchdog = sd_notify::watchdog_enabled();
         // Twice within the time that systemd allows, as sd_watchdog_enabled(3) advises.
@@ -149,9 +190,14 @@ impl Server {
             names,
             cores,
             board,
-            _doors: doors,
+            doors,
             access,
+            query_log,
+            dnstap,
+            listeners,
+            handing: None,
             reloads,
+            orders,
             hangup,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -161,6 +207,8 @@ impl Server {
             is_reloading: false,
             restore: None,
             reload_again: false,
+            zone_reload: None,
+            drained_at: None,
         })
     }
 
@@ -175,9 +223,11 @@ impl Server {
                     self.reloads.wait(asker, self.is_reloading);
                     self.on_hangup();
                 }
+                Some(order) = self.orders.next() => self.on_order(order),
+                () = moment(self.drained_at) => return self.stop("drained").await,
                 happening = self.zones.happening() => {
                     if let Some(report) = self.zones.on(happening) {
-                        self.on_reloaded(report);
+                        self.on_reloaded(report).await;
                     }
                     if self.zones.has_news() {
                         self.show();
@@ -189,6 +239,7 @@ impl Server {
                 resolved = self.names.change() => self.zones.resolve(resolved),
                 end = restored(&mut self.restore) => self.on_restored(end),
                 alive = finished(&mut self.probe) => self.on_probed(alive),
+                _ = finished(&mut self.handing) => {}
                 _ = self.terminate.recv() => return self.stop("SIGTERM").await,
                 _ = self.interrupt.recv() => return self.stop("SIGINT").await,
                 _ = self.look.tick() => {
@@ -198,6 +249,8 @@ impl Server {
                         return Ended::CoreFailed(why);
                     }
                     self.probe_for_watchdog();
+                    self.take_recordings();
+                    logs::sum_up(Instant::now());
                     self.zones.tick();
                     self.show();
                 }
@@ -241,11 +294,100 @@ impl Server {
         self.zones.reload();
     }
 
-    fn on_reloaded(&mut self, report: Report) {
+    fn on_order(&mut self, order: Order) {
+        // Whoever does not wait any more need not be told.
+        match order {
+            Order::Drain(after, told) => {
+                log::info!("ordered to drain: not ready from now on, stopping in {after:?}");
+                let at = Instant::now() + after;
+                self.drained_at = Some(self.drained_at.map_or(at, |earlier| earlier.min(at)));
+                self.board.change(|status| status.is_draining = true);
+                let _ = told.send(());
+            }
+            Order::Zones { after, limit, told } => {
+                let _ = told.send(orders::zones(self.zones.plane(), after.as_ref(), limit));
+            }
+            Order::Zone(apex, told) => {
+                let _ = told.send(orders::zone(self.zones.plane(), &apex));
+            }
+            Order::ReloadZone(apex, told) => self.reload_zone(&apex, told),
+            Order::DumpCache(told) => self.dump_cache(told),
+            Order::ForgetDump(told) => {
+                // While it is read, nothing is flushed.
+                self.zones.plane().dump().filter(|_| self.restore.is_none()).inspect(Dump::forget);
+                let _ = told.send(());
+            }
+            Order::Settings(told) => {
+                let _ = told.send(self.zones.plane().settings().to_toml());
+            }
+        }
+    }
+
+    fn reload_zone(&mut self, apex: &Name, told: Told<Result<ZoneReload, NotBegun>>) {
+        let busy = self.is_reloading || self.restore.is_some();
+        let begun = match busy {
+            true => {
+                Err(NotBegun::Impossible("a reload is under way, or the cache is being read; ask again in a moment"))
+            }
+            false => self.zones.reload_zone(apex),
+        };
+        match begun {
+            Ok(Begun::Asking) => drop(told.send(Ok(ZoneReload::Asking))),
+            Ok(Begun::Reading) => {
+                self.is_reloading = true;
+                self.zone_reload = Some(told);
+            }
+            Err(why) => drop(told.send(Err(why))),
+        }
+    }
+
+    /// Writes the cache to its file, beside the server that goes on.
+    fn dump_cache(&self, told: Told<Result<u64, String>>) {
+        let dump = match self.zones.plane().dump() {
+            None => Err("the cache is not kept: `persist` in [cache] is off, or there is no state folder"),
+            Some(_) if self.restore.is_some() => Err("the cache is being read from its file; ask again in a moment"),
+            Some(dump) => Ok(dump),
+        };
+        match dump {
+            Err(why) => drop(told.send(Err(why.to_owned()))),
+            Ok(dump) => {
+                let cores = Arc::clone(&self.cores);
+                spawn_blocking(move || told.send(dump.write(&*cores, unix_seconds(), DUMP_ORDERED_LIMIT)));
+            }
+        }
+    }
+
+    async fn on_reloaded(&mut self, report: Report) {
         self.is_reloading = false;
-        self.reloads.tell(&report);
+        if let Some(told) = self.zone_reload.take() {
+            self.on_zone_reloaded(&report, told);
+        } else {
+            self.on_all_reloaded(report).await;
+        }
+        if std::mem::take(&mut self.reload_again) {
+            self.on_hangup();
+        }
+    }
+
+    /// The one zone that was to be read anew has been.
+    fn on_zone_reloaded(&mut self, report: &Report, told: Told<Result<ZoneReload, NotBegun>>) {
+        match report {
+            Ok(reloaded) => reloaded.faults.iter().for_each(|fault| log_lines(&fault.to_string())),
+            Err(refused) => log_lines(&refused.to_string()),
+        }
+        self.show();
+        let _ = told.send(Ok(ZoneReload::Read(Outcome::of(report, &[]))));
+    }
+
+    async fn on_all_reloaded(&mut self, report: Report) {
+        let shut = match &report {
+            Ok(_) => self.doors.change(&self.zones.plane().settings().control).await.err().unwrap_or_default(),
+            Err(_) => Vec::new(),
+        };
+        shut.iter().for_each(|line| log_lines(line));
+        self.reloads.tell(&report, &shut);
         let whole = match report {
-            Ok(reloaded) => self.take(reloaded),
+            Ok(reloaded) => self.take(reloaded) && shut.is_empty(),
             Err(refused) => {
                 log_lines(&refused.to_string());
                 false
@@ -255,9 +397,6 @@ impl Server {
         self.board.change(|status| *(if whole { &mut status.reloads } else { &mut status.reloads_failed }) += 1);
         let trouble = if whole { "" } else { "; the last reload met mistakes, see the log" };
         notify(&[NotifyState::Ready, NotifyState::Status(&format!("{}{trouble}", self.summary()))]);
-        if std::mem::take(&mut self.reload_again) {
-            self.on_hangup();
-        }
     }
 
     /// Tells what a reload that is in force has brought. Returns whether everything in it could be loaded.
@@ -267,13 +406,16 @@ impl Server {
             log_lines(&fault.to_string());
         }
         for name in self.zones.plane().missing() {
-            log::error!("queries below {name} get SERVFAIL until the zone can be loaded");
+            log::error!(target: logs::REPORT, "queries below {name} get SERVFAIL until the zone can be loaded");
         }
         for key in waiting {
-            log::warn!("changed, and in force after a restart: {key}");
+            log::warn!(target: logs::REPORT, "changed, and in force after a restart: {key}");
         }
-        logs::change(&self.zones.plane().settings().log);
-        self.access.set_token(token(self.zones.plane()));
+        let settings = self.zones.plane().settings();
+        logs::change(&settings.log);
+        self.query_log.want(query_log::Wanted::of(settings));
+        self.dnstap.want(dnstap::Wanted::of(settings, &self.listeners));
+        self.access.want(&settings.control);
         self.names.want(self.zones.plane().settings());
         self.show();
         log::info!("reloaded: {} ({read} read, {unchanged} unchanged, {} faulty)", self.summary(), faults.len());
@@ -295,6 +437,16 @@ impl Server {
         }
     }
 
+    /// Has the cores hand over what they have recorded, so that it is not older than from one look to the next.
+    fn take_recordings(&mut self) {
+        let settings = self.zones.plane().settings();
+        let is_recorded = *settings.query_log.enabled || settings.dnstap.to.is_some();
+        if is_recorded && self.handing.is_none() {
+            let cores = Arc::clone(&self.cores);
+            self.handing = Some(spawn_blocking(move || cores.hand_over(PROBE_LIMIT)));
+        }
+    }
+
     fn on_probed(&mut self, alive: Option<bool>) {
         if alive == Some(true) {
             notify(&[NotifyState::Watchdog]);
@@ -305,16 +457,28 @@ impl Server {
 
     async fn stop(mut self, by: &str) -> Ended {
         log::info!("{by}: answering what is in flight, then stopping");
+        self.board.change(|status| status.is_draining = true);
         notify(&[NotifyState::Stopping]);
         self.zones.finish();
         let cores = Arc::clone(&self.cores);
         // Where the file is not yet read, it has more than the cores.
         let dump = self.zones.plane().dump().filter(|_| self.restore.is_none());
+        let (query_log, dnstap) = (self.query_log.clone(), self.dnstap.clone());
         let end = move || {
+            let end = Instant::now() + STOP_LIMIT;
             if let Some(dump) = dump {
-                dump.write(&*cores, unix_seconds(), DUMP_LIMIT);
+                // How it went, it has said.
+                let _ = dump.write(&*cores, unix_seconds(), DUMP_LIMIT);
             }
-            cores.stop(DRAIN);
+            let left = end.saturating_duration_since(Instant::now()).saturating_sub(AFTER_DRAIN);
+            cores.stop(left.min(DRAIN));
+            // The cores have handed over the last of what they have recorded.
+            let told = std::thread::spawn(move || dnstap.close(RECORDED_LIMIT));
+            if !query_log.close(RECORDED_LIMIT) {
+                log::warn!("the query log was not written to its end within {RECORDED_LIMIT:?}");
+            }
+            // A reader that has not said that it has all has been logged.
+            let _ = told.join();
         };
         tokio::select! {
             _ = spawn_blocking(end) => Ended::Stopped,
@@ -345,15 +509,18 @@ async fn restored(restore: &mut Option<(Dump, JoinHandle<End>)>) -> (Dump, Optio
     (dump, end)
 }
 
-/// What those must send who change something.
-fn token(plane: &Plane) -> Option<Token> {
-    plane.settings().control.token_file.as_ref().map(|file| file.token.clone())
+/// Waits until then; for ever where there is no such time.
+async fn moment(when: Option<Instant>) {
+    match when {
+        Some(when) => sleep_until(when.into()).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// A line of the log for each line of `text`.
 fn log_lines(text: &str) {
     for line in text.lines() {
-        log::error!("{line}");
+        log::error!(target: logs::REPORT, "{line}");
     }
 }
 
@@ -381,9 +548,14 @@ mod tests {
         let was_ready = AtomicBool::new(false);
         let process = Process::start().unwrap();
         let ended = process
-            .run(plane, Arc::new(cores), crate::zones::notices().1, Doors::default(), || {
-                was_ready.store(true, Ordering::Relaxed)
-            })
+            .run(
+                plane,
+                Arc::new(cores),
+                crate::zones::notices().1,
+                crate::recording::recordings(Vec::new()).1,
+                Doors::default(),
+                || was_ready.store(true, Ordering::Relaxed),
+            )
             .unwrap();
         assert_eq!(ended, Ended::CoreFailed("core 1 on CPU 1 has failed: why not".to_owned()));
         assert!(was_ready.load(Ordering::Relaxed));
@@ -420,7 +592,14 @@ mod tests {
             let server: Arc<dyn Cores> = cores.clone();
             let ended = Process::start()
                 .unwrap()
-                .run(plane, server, crate::zones::notices().1, Doors::default(), || ())
+                .run(
+                    plane,
+                    server,
+                    crate::zones::notices().1,
+                    crate::recording::recordings(Vec::new()).1,
+                    Doors::default(),
+                    || (),
+                )
                 .unwrap();
             assert_eq!(ended, Ended::CoreFailed("the end".to_owned()));
         });

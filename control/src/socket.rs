@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
+use crate::confined::unwritable;
+
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 128;
 /// Who may ask: the owner, which is the user whose rights the process has, and root.
@@ -36,7 +38,7 @@ impl ControlSocket {
             )
         };
         remove_stale(path).map_err(fault)?;
-        ControlSocket::listen(path).map_err(|error| fault(error.to_string()))
+        ControlSocket::listen(path).map_err(|error| fault(unwritable(path, error).to_string()))
     }
 
     fn listen(path: &Path) -> io::Result<ControlSocket> {

@@ -59,6 +59,8 @@ pub(crate) struct Status {
     pub(crate) caches_refused: u64,
     /// The names of the upstream pools, in the order of the configuration.
     pub(crate) pools: Arc<[Box<str>]>,
+    /// The server is about to stop: others should ask elsewhere.
+    pub(crate) is_draining: bool,
     pub(crate) reloads: u64,
     pub(crate) reloads_failed: u64,
 }

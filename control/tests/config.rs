@@ -150,9 +150,24 @@ const CASES: &[Case] = &[
     ),
     ("[log]\nlevel = \"loud\"\n", &[(2, 9, "\"error\", \"warn\", \"info\", \"debug\", \"trace\"")]),
     ("[control]\nlisten = \"0.0.0.0:8053\"\n", &[(2, 10, "0.0.0.0:8053 is not a loopback address")]),
+    (
+        "[query_log]\nenabled = 1\nkeep = \"5m\"\nsize = \"1MiB\"\nsample = 0\nclient_prefix_v4 = 33\n",
+        &[
+            (2, 11, "true, false"),
+            (3, 8, "a time from \"1h\""),
+            (4, 8, "a size from \"16MiB\""),
+            (5, 10, "from 1 to 1000000"),
+            (6, 20, "from 0 to 32"),
+        ],
+    ),
+    (
+        "[dnstap]\nto = \"/run/dnstap.sock\"\nmessages = [\"forwarder\"]\n",
+        &[(2, 6, "\"unix:PATH\" of a Unix socket"), (3, 13, "\"client\", \"resolver\"")],
+    ),
+    ("[dnstap]\nto = \"tcp:192.0.2.1:0\"\n", &[(2, 6, "\"tcp:ADDRESS:PORT\"")]),
     ("[control]\nsocket = 1\n", &[(2, 10, "found the number `1`; accepted: the path of a Unix socket")]),
     ("[control]\ntoken_file = \"absent\"\n", &[(2, 14, "/etc/ringdns/absent cannot be read: No such file")]),
-    ("[control]\nlisten = 8053\n", &[(2, 10, "a loopback address with a port")]),
+    ("[control]\nlisten = 8053\n", &[(2, 10, "an IP address with a port")]),
 ];
 
 /// As [`CASES`], after an `[[upstream]]` of three lines.

@@ -10,6 +10,7 @@ use ringdns_shard::cache::{Figures, Flush};
 use ringdns_shard::limits::{
     ATTEMPTS_MAX, MESSAGE_OCTETS_MAX, PROBES_MAX, TRANSFERS_MAX, UDP_REPLY_OCTETS_MAX, UDP_REQUEST_OCTETS_MAX,
 };
+use ringdns_shard::telemetry::{log, tap};
 use ringdns_shard::upstream::Standing;
 use ringdns_shard::wire::name::{KeyedName, Name};
 use ringdns_shard::wire::rdata::rtype;
@@ -214,6 +215,12 @@ pub struct Run {
     silent: u64,
     /// Queries that the shard had sent, over UDP and over TCP.
     sent: [u64; 2],
+    /// Transfers begun.
+    begun: u64,
+    /// Entries of the query log.
+    logged: u64,
+    /// Messages for dnstap, by kind.
+    tapped: [u64; 4],
 }
 
 impl Default for Run {
@@ -238,6 +245,9 @@ impl Default for Run {
             answerable: 0,
             silent: 0,
             sent: [0; 2],
+            begun: 0,
+            logged: 0,
+            tapped: [0; 4],
         }
     }
 }
@@ -330,7 +340,41 @@ impl Run {
             }
         }
         self.act();
+        self.take_records();
         self.check();
+    }
+
+    /// Takes what was logged and tapped.
+    fn take_records(&mut self) {
+        self.shard.on_sent(self.now, self.now + TICK);
+        while let Some(chunk) = self.shard.log().take() {
+            for entry in chunk.entries() {
+                self.logged += 1;
+                assert!(entry.at <= self.now && (entry.name.is_empty() || Name::from_wire(entry.name).is_some()));
+                assert_eq!(entry.outcome == log::Outcome::Dropped, entry.rcode.is_none(), "{entry:?}");
+            }
+        }
+        while let Some(chunk) = self.shard.tap().take() {
+            for message in chunk.messages() {
+                self.tapped[message.kind as usize] += 1;
+                assert!(message.asked <= message.at && message.at <= self.now + TICK);
+            }
+        }
+    }
+
+    /// What was recorded is what was counted.
+    fn check_records(&self) {
+        let (counters, telemetry) = (self.shard.counters(), self.shard.telemetry());
+        assert_eq!(self.logged, counters.log_entries);
+        assert_eq!(self.logged + counters.log_sampled_out + self.waiting.len() as u64, self.answerable);
+        let spans: u64 = telemetry.at_once.iter().chain(&telemetry.waited).map(|histogram| histogram.count()).sum();
+        assert_eq!(spans, counters.replies);
+        assert!(telemetry.types.iter().sum::<u64>() <= self.answerable);
+        let of = |kind: tap::Kind| self.tapped[kind as usize];
+        assert_eq!(of(tap::Kind::ClientQuery), self.answerable);
+        assert_eq!(of(tap::Kind::ClientResponse) + self.begun, counters.replies);
+        assert_eq!(of(tap::Kind::UpstreamQuery), self.sent.iter().sum::<u64>());
+        assert_eq!(self.tapped.iter().sum::<u64>(), counters.tap_messages);
     }
 
     /// The time of the day.
@@ -428,6 +472,8 @@ impl Run {
         assert_eq!(open, 0, "every exchange was answered or ended");
         self.pass(world::KEPT, false);
         assert_eq!((self.shard.cache_figures().entries, self.shard.deadline()), (0, None));
+        self.take_records();
+        self.check();
     }
 
     fn ask(&mut self, tcp: bool, who: u8, mut request: Vec<u8>) {
@@ -457,6 +503,7 @@ impl Run {
             Outcome::Silence => assert!(!answerable || self.dropped() == dropped + 1),
             Outcome::Transfer(number) => {
                 assert!(via == Transport::Tcp);
+                self.begun += 1;
                 self.transfers.push(Transfer { number, request, messages: 0 });
             }
             Outcome::Pending => {
@@ -592,9 +639,9 @@ impl Run {
         assert_eq!(counters.replies + waiting as u64 + self.dropped(), self.answerable);
         assert_eq!(self.shard.transfers(), self.transfers.len());
         assert!(self.transfers.len() <= TRANSFERS_MAX);
-        let by_rcode =
-            counters.rcode_noerror + counters.rcode_nxdomain + counters.rcode_servfail + counters.rcode_other;
-        assert_eq!(by_rcode, counters.replies);
+        let by_rcode = counters.each().filter(|(name, ..)| name.starts_with("rcode_")).map(|(.., value)| value);
+        assert_eq!(by_rcode.sum::<u64>(), counters.replies);
+        self.check_records();
         let [sent_udp, sent_tcp] = self.sent;
         assert!(sent_udp <= counters.upstream_udp && sent_tcp <= counters.upstream_tcp);
         let questions = counters.cache_misses - counters.coalesced + counters.refreshes;

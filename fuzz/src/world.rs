@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ringdns_shard::Images;
 use ringdns_shard::guard::{Acl, Network, cookie, rate, rrl};
-use ringdns_shard::images::{Allowed, Bounds, CacheSettings, Listener, Zone, ZoneAbout};
+use ringdns_shard::images::{Allowed, Bounds, CacheSettings, Listener, Recording, Zone, ZoneAbout};
 use ringdns_shard::tsig::{Algorithm, Key};
 use ringdns_shard::upstream::{Kind, Member, Pool, Protocol, Routes, Server, Strategy, Target};
 use ringdns_shard::wire::name::{HashKey, Name};
@@ -258,9 +258,11 @@ fn build(variant: usize, zones: Vec<Zone>) -> Images {
             entries: 16,
         }),
         cookies: Arc::new(cookies()),
+        recording: Recording { log_sample: 1 + variant as u32 % 3, tap_clients: true, tap_upstreams: true },
         bounds: Bounds {
             resolves: if variant == 1 { 2 } else { RESOLVES },
             waiters: if variant == 1 { 1 } else { WAITERS },
+            tcp_connections: 1,
             tcp_idle: Duration::from_secs(10),
             udp_ports: UDP_PORTS,
             zone_resolves: if variant == 5 { 1 } else { RESOLVES },

@@ -25,10 +25,10 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
 /// Where a server is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(crate) enum Place {
     /// At a Unix socket: who may use it may change something.
     Socket(PathBuf),
-    /// At an address: changes need a token.
+    /// At an address: changes need a token, and where it is no loopback one everything does.
     Address(SocketAddr),
 }
 
@@ -42,19 +42,71 @@ impl fmt::Display for Place {
 }
 
 /// What is asked.
-pub(super) struct Request {
-    pub(super) method: &'static str,
-    pub(super) path: &'static str,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Request {
+    method: &'static str,
+    /// From the first slash on, parameters with it.
+    path: String,
     /// JSON, or nothing.
-    pub(super) body: String,
+    body: String,
     /// How long the server may take.
-    pub(super) limit: Duration,
+    limit: Duration,
+}
+
+/// Where the interface is.
+const PREFIX: &str = "/api/v1";
+/// How long a server may take that is asked how it does.
+const LOOK_LIMIT: Duration = Duration::from_secs(10);
+
+impl Request {
+    /// Asks for what is at `path`, below the interface's own.
+    pub(crate) fn look(path: impl Into<String>) -> Request {
+        Request { method: "GET", path: PREFIX.to_owned() + &path.into(), body: String::new(), limit: LOOK_LIMIT }
+    }
+
+    /// Has something done; `body` is an object, or null for none.
+    pub(crate) fn change(method: &'static str, path: impl Into<String>, body: &Value) -> Request {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        Request { method, body, ..Request::look(path) }
+    }
+
+    /// The same, and the server may take so long.
+    pub(crate) fn within(self, limit: Duration) -> Request {
+        Request { limit, ..self }
+    }
+
+    /// The same with a parameter more.
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Request {
+        self.path.push(if self.path.contains('?') { '&' } else { '?' });
+        self.path.push_str(name);
+        self.path.push('=');
+        self.path.push_str(&escaped(value));
+        self
+    }
+}
+
+/// A text as it stands in a path or in a parameter (RFC 3986 §2.1): all but the unreserved characters by their octets.
+pub(crate) fn escaped(text: &str) -> String {
+    let escaped = |octet: u8| match octet {
+        b'-' | b'.' | b'_' | b'~' => char::from(octet).to_string(),
+        _ if octet.is_ascii_alphanumeric() => char::from(octet).to_string(),
+        _ => format!("%{octet:02X}"),
+    };
+    text.bytes().map(escaped).collect()
 }
 
 /// What came back.
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) object: Value,
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) object: Value,
+}
+
+impl Answer {
+    /// Whether what was asked for is done.
+    pub(crate) fn is_well(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
 }
 
 /// Asks at the first of `places` that lets us in. The error is a line for people, with the mend.
@@ -110,7 +162,7 @@ async fn over(
         Place::Socket(_) => "localhost".to_owned(),
         Place::Address(address) => address.to_string(),
     };
-    let mut built = hyper::Request::builder().method(request.method).uri(request.path).header(HOST, host);
+    let mut built = hyper::Request::builder().method(request.method).uri(request.path.as_str()).header(HOST, host);
     if !request.body.is_empty() {
         built = built.header(CONTENT_TYPE, "application/json");
     }
@@ -130,5 +182,17 @@ async fn over(
     match serde_json::from_slice(&octets) {
         Ok(object @ Value::Object(_)) => Ok(Answer { status, object }),
         _ => Err(format!("{place}: what answers there (HTTP status {status}) is no ringdns that knows of this")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_people_write_cannot_become_another_request() {
+        let request = Request::look("/queries").with("name", "a&b=c d?#/%\r\n").with("client", "2001:db8::/32");
+        assert_eq!(request.path, "/api/v1/queries?name=a%26b%3Dc%20d%3F%23%2F%25%0D%0A&client=2001%3Adb8%3A%3A%2F32");
+        assert_eq!(escaped("ä-._~Z9"), "%C3%A4-._~Z9");
     }
 }

@@ -1,190 +1,168 @@
 //! Answers of the control plane for people. What a server leaves out is a `-`.
 
-use std::fmt::Write as _;
+mod cores;
+mod queries;
+mod status;
 
 use serde_json::Value;
 
-/// Columns of the table of upstreams that are words; figures follow, and stand at the right.
-const WORD_COLUMNS: usize = 3;
+use super::table::Column::{self, Figures, Words};
+use super::table::Table;
+use super::text::{figure, harmless, octets, seconds, truth, words};
 
-/// How the server does: a line each subject, then a line each upstream server.
-pub(super) fn status(object: &Value) -> String {
-    let figure = |pointer: &str| figure(object.pointer(pointer));
-    let cores = object["cores"].as_array().map_or(0, Vec::len);
-    let mut text = format!(
-        "ringdns {}, up for {}; {} of {cores} cores answer\n",
-        words(&object["version"]),
-        object["uptime_seconds"].as_u64().map_or_else(absent, span),
-        figure("/cores_answering"),
-    );
-    let cache = &object["cache"];
-    let lines = [
-        (
-            "cache",
-            format!(
-                "{} answers, {} of {}; {} hits, {} misses",
-                figure("/cache/entries"),
-                octets(&cache["octets"]),
-                octets(&cache["octets_max"]),
-                figure("/cache/hits"),
-                figure("/cache/misses")
-            ),
-        ),
-        ("clients", format!("{} waiting, {} TCP connections", figure("/waiters"), figure("/tcp_connections"))),
-        ("zones", zones(object)),
-        ("reloads", format!("{} done, {} failed", figure("/reloads/done"), figure("/reloads/failed"))),
-        ("upstreams", format!("{} questions in flight", figure("/questions_in_flight"))),
-    ];
-    for (title, line) in lines {
-        writeln!(text, "  {title:10} {line}").expect("a string takes every write");
-    }
-    text + &upstreams(object)
+pub(super) use cores::{cache, cores};
+pub(super) use queries::{QUERY_COLUMNS, query_row, ranked, series};
+pub(crate) use status::standing;
+pub(super) use status::{status, upstreams};
+
+/// The items of a member that is a list.
+fn items<'o>(object: &'o Value, member: &str) -> impl Iterator<Item = &'o Value> {
+    object[member].as_array().into_iter().flatten()
 }
 
-fn zones(object: &Value) -> String {
-    let zones = &object["zones"];
-    let mut line = format!("{} served, {} records", figure(zones.get("served")), figure(zones.get("records")));
-    for (trouble, told) in [
-        ("missing", "not loaded"),
-        ("absent", "not transferred yet"),
-        ("expired", "expired"),
-        ("troubled", "in trouble"),
-    ] {
-        if zones[trouble].as_u64().is_some_and(|count| count > 0) {
-            write!(line, ", {} {told}", figure(zones.get(trouble))).expect("a string takes every write");
-        }
-    }
-    line
-}
-
-/// A table of the upstream servers, and the pools that have none.
-fn upstreams(object: &Value) -> String {
-    let servers = object["upstreams"].as_array().map_or(&[][..], Vec::as_slice);
-    let title = "SERVER POOLS STATE FOR ROUND-TRIP LOSS ASKED ANSWERED SILENT UNREACHABLE OUTAGES";
-    let title = title.split(' ').map(|word| word.replace('-', " ")).collect();
-    let rows: Vec<Vec<String>> = std::iter::once(title).chain(servers.iter().map(row)).collect();
-    let mut text = if servers.is_empty() { String::new() } else { table(&rows) };
-    if let Some(more @ 1..) = object["upstreams_left_out"].as_u64() {
-        text += &format!("    and {more} more\n");
-    }
-    for pool in object["pools"].as_array().into_iter().flatten().filter(|pool| pool["servers"] == 0) {
-        text += &format!("    the pool {} has no addresses yet\n", words(&pool["name"]));
-    }
-    text
-}
-
-fn row(server: &Value) -> Vec<String> {
-    let count = |member: &str| server[member].as_u64().unwrap_or(0);
-    let (up, lossy, down) = (count("cores_up"), count("cores_lossy"), count("cores_down"));
-    let (worst, cores) = match () {
-        () if down > 0 => ("down", down),
-        () if lossy > 0 => ("lossy", lossy),
-        () => ("up", up),
-    };
-    let pools: Vec<String> = server["pools"].as_array().into_iter().flatten().map(words).collect();
-    let mut row = vec![
-        words(&server["server"]),
-        pools.join(","),
-        format!("{worst} on {cores} of {} cores", up + lossy + down),
-        server["since_seconds"].as_u64().map_or_else(absent, span),
-        server["round_trip_us"].as_u64().map_or_else(absent, |micros| format!("{:.1} ms", micros as f64 / 1_000.0)),
-        format!("{} %", figure(server.get("loss_percent"))),
-    ];
-    let figures = ["asked", "answered", "silent", "unreachable", "outages"];
-    row.extend(figures.map(|member| figure(server.get(member))));
-    row
-}
-
-/// Rows of as many cells each, in columns.
-fn table(rows: &[Vec<String>]) -> String {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let widths: Vec<usize> =
-        (0..columns).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
-    let mut text = String::new();
-    for row in rows {
-        let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, &width))| match column {
-            0..WORD_COLUMNS => format!("{cell:<width$}"),
-            _ => format!("{cell:>width$}"),
-        });
-        text += &format!("    {}\n", cells.collect::<Vec<String>>().join("  "));
-    }
-    text
+/// The configuration in force.
+pub(super) fn config(object: &Value) -> String {
+    let lines = object["toml"].as_str().unwrap_or_default().lines();
+    lines.map(|line| harmless(line) + "\n").collect()
 }
 
 /// What came of a flush.
 pub(super) fn flushed(object: &Value) -> String {
-    format!("flushed: {}\n", figure(object.get("flushed")))
+    format!("flushed: {}\n", figure(&object["flushed"]))
+}
+
+/// What came of writing the cache to its file.
+pub(super) fn dumped(object: &Value) -> String {
+    format!("written: {}\n", octets(&object["octets"]))
 }
 
 /// What came of a reload that is in force.
 pub(super) fn reloaded(object: &Value) -> String {
-    let figure = |member: &str| figure(object.get(member));
+    let figure = |member: &str| figure(&object[member]);
     let (read, unchanged, faulty) = (figure("zones_read"), figure("zones_unchanged"), figure("zones_faulty"));
     let mut text = format!("reloaded; zones: {read} read, {unchanged} unchanged, {faulty} faulty\n");
-    for key in object["needs_restart"].as_array().into_iter().flatten() {
+    for key in items(object, "needs_restart") {
         text += &format!("changed, and in force after a restart: {}\n", words(key));
     }
     text
 }
 
-/// The mistakes that an answer names, a line each.
-pub(super) fn faults(object: &Value) -> String {
-    let line = |fault: &Value| {
-        let place = match (&fault["file"], &fault["line"], &fault["column"]) {
-            (Value::String(_), Value::Number(line), Value::Number(column)) => {
-                format!("{}:{line}:{column}: ", words(&fault["file"]))
-            }
-            (Value::String(_), ..) => format!("{}: ", words(&fault["file"])),
-            _ if fault["zone"].is_string() => format!("the zone {}: ", words(&fault["zone"])),
-            _ => String::new(),
-        };
-        place + &words(&fault["message"])
+/// What came of an order to stop.
+pub(super) fn draining(object: &Value) -> String {
+    format!("draining: not ready from now on, and stops after {} s\n", figure(&object["seconds"]))
+}
+
+/// The level of the log.
+pub(super) fn level(object: &Value) -> String {
+    format!("level: {}\n", words(&object["level"]))
+}
+
+pub(super) const ZONE_COLUMNS: [Column; 8] = [
+    Words("NAME"),
+    Words("KIND"),
+    Words("STATE"),
+    Figures("SERIAL"),
+    Figures("NAMES"),
+    Figures("RECORDS"),
+    Figures("MEMORY"),
+    Figures("EXPIRES IN"),
+];
+
+pub(super) fn zone_row(zone: &Value) -> [String; 8] {
+    let kind = words(&zone["kind"]) + if zone["member"] == true { ", of a catalog" } else { "" };
+    let state = words(&zone["state"]) + if zone["troubled"] == true { ", in trouble" } else { "" };
+    [
+        words(&zone["name"]),
+        kind,
+        state,
+        figure(&zone["serial"]),
+        figure(&zone["names"]),
+        figure(&zone["records"]),
+        octets(&zone["octets"]),
+        seconds(&zone["expires_in"]),
+    ]
+}
+
+/// One zone.
+pub(super) fn zone(object: &Value) -> String {
+    Table::whole(ZONE_COLUMNS, &[zone_row(object)])
+}
+
+/// What came of an order to read a zone anew.
+pub(super) fn zone_reloaded(object: &Value) -> String {
+    let told = match object["asking"].as_bool() {
+        Some(true) => {
+            "its primaries are being asked; `zones show` tells when the serial changes, the log when that fails"
+        }
+        Some(false) => "read",
+        None => "-",
     };
-    object["faults"].as_array().into_iter().flatten().map(line).collect::<Vec<String>>().join("\n")
+    told.to_owned() + "\n"
 }
 
-/// Why the server has not done what it was asked for.
-pub(super) fn problem(status: u16, object: &Value) -> String {
-    let detail = match &object["detail"] {
-        Value::String(_) => words(&object["detail"]),
-        _ => format!("the server answers with HTTP status {status}"),
-    };
-    match faults(object) {
-        faults if faults.is_empty() => detail,
-        faults => format!("{detail}:\n{faults}"),
+pub(super) const ENTRY_COLUMNS: [Column; 8] = [
+    Words("NAME"),
+    Words("TYPE"),
+    Words("RCODE"),
+    Words("DO"),
+    Words("CD"),
+    Figures("LEFT"),
+    Figures("MEMORY"),
+    Figures("CORE"),
+];
+
+pub(super) fn entry_row(entry: &Value) -> [String; 8] {
+    [
+        words(&entry["name"]),
+        words(&entry["type"]),
+        words(&entry["rcode"]),
+        truth(&entry["dnssec_ok"]),
+        truth(&entry["checking_disabled"]),
+        left(&entry["seconds_left"]),
+        octets(&entry["octets"]),
+        figure(&entry["core"]),
+    ]
+}
+
+/// Seconds until an answer runs out.
+fn left(value: &Value) -> String {
+    match value.as_i64() {
+        Some(0..) => seconds(value),
+        Some(past) => format!("-{}", super::text::span(past.unsigned_abs())),
+        None => super::text::absent(),
     }
 }
 
-fn absent() -> String {
-    "-".to_owned()
-}
-
-fn figure(value: Option<&Value>) -> String {
-    value.and_then(Value::as_u64).map_or_else(absent, |figure| figure.to_string())
-}
-
-/// Text without what a terminal would obey.
-fn words(value: &Value) -> String {
-    value.as_str().map_or_else(absent, |text| text.replace(|character: char| character.is_control(), "?"))
-}
-
-fn octets(value: &Value) -> String {
-    match value.as_u64() {
-        None => absent(),
-        Some(octets @ 0..1024) => format!("{octets} B"),
-        Some(octets @ 1024..1_048_576) => format!("{:.1} KiB", octets as f64 / 1024.0),
-        Some(octets) => format!("{:.1} MiB", octets as f64 / 1_048_576.0),
+/// What is kept for a name: each answer, and the records in it.
+pub(super) fn looked_up(object: &Value) -> String {
+    let mut text = String::new();
+    for entry in items(object, "entries") {
+        let of = |member: &str| words(&entry[member]);
+        let flags = [("dnssec_ok", ", DO"), ("checking_disabled", ", CD")];
+        let flags: String = flags.iter().filter(|(flag, _)| entry[flag] == true).map(|(_, told)| *told).collect();
+        text += &format!(
+            "{}  {}  {}{flags}: {} left on core {}, {}\n",
+            of("name"),
+            of("type"),
+            of("rcode"),
+            left(&entry["seconds_left"]),
+            figure(&entry["core"]),
+            octets(&entry["octets"])
+        );
+        for record in items(entry, "records") {
+            text += &format!("    {:10}  {}\n", words(&record["section"]), words(&record["text"]));
+        }
+        if let Some(more @ 1..) = entry["records_left_out"].as_u64() {
+            text += &format!("    and {more} more\n");
+        }
     }
-}
-
-/// A span in its two largest units.
-fn span(seconds: u64) -> String {
-    match seconds {
-        0..60 => format!("{seconds}s"),
-        60..3_600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
-        3_600..86_400 => format!("{}h{:02}m", seconds / 3_600, seconds / 60 % 60),
-        _ => format!("{}d{:02}h", seconds / 86_400, seconds / 3_600 % 24),
+    if text.is_empty() {
+        text = format!("nothing is kept for {}\n", words(&object["name"]));
     }
+    for core in items(object, "cores_silent") {
+        text += &format!("core {} did not answer in time\n", figure(core));
+    }
+    text
 }
 
 #[cfg(test)]
@@ -194,52 +172,59 @@ mod tests {
     use super::*;
 
     #[test]
-    fn status_is_a_page_for_people() {
-        let server = |address: &str, up: u64, down: u64| {
-            json!({
-                "server": address, "pools": ["origin", "spare"], "since_seconds": 3_725, "cores_up": up, "cores_lossy": 0,
-                "cores_down": down, "round_trip_us": if up > 0 { json!(1_260) } else { Value::Null }, "loss_percent": 5,
-                "asked": 12_000, "answered": 11_000, "silent": 9, "unreachable": 3, "outages": 2,
-            })
-        };
-        let object = json!({
-            "version": "0.1.0", "uptime_seconds": 90_061, "cores_answering": 1, "cores": [{}, {}],
-            "cache": { "entries": 3, "octets": 2_048, "octets_max": 268_435_456u64, "hits": 8, "misses": 4 },
-            "waiters": 1, "tcp_connections": 2, "questions_in_flight": 5, "reloads": { "done": 1, "failed": 0 },
-            "zones": { "served": 2, "records": 10, "missing": 1, "absent": 0 },
-            "upstreams": [server("udp://192.0.2.1:53", 2, 0), server("udp://[2001:db8::1]:53", 0, 1)],
-            "upstreams_left_out": 4, "pools": [{ "name": "origin", "servers": 2 }, { "name": "na\u{1b}med", "servers": 0 }],
-        });
-        let told = "\
-ringdns 0.1.0, up for 1d01h; 1 of 2 cores answer
-  cache      3 answers, 2.0 KiB of 256.0 MiB; 8 hits, 4 misses
-  clients    1 waiting, 2 TCP connections
-  zones      2 served, 10 records, 1 not loaded
-  reloads    1 done, 0 failed
-  upstreams  5 questions in flight
-    SERVER                  POOLS         STATE                   FOR  ROUND TRIP  LOSS  ASKED  ANSWERED  SILENT  UNREACHABLE  OUTAGES
-    udp://192.0.2.1:53      origin,spare  up on 2 of 2 cores    1h02m      1.3 ms   5 %  12000     11000       9            3        2
-    udp://[2001:db8::1]:53  origin,spare  down on 1 of 1 cores  1h02m           -   5 %  12000     11000       9            3        2
-    and 4 more
-    the pool na?med has no addresses yet
-";
-        assert_eq!(status(&object), told);
-        assert!(status(&json!({})).starts_with("ringdns -, up for -; - of 0 cores answer\n"));
+    fn short_answers_are_a_line() {
+        let object = json!({ "zones_read": 2, "zones_unchanged": 1, "zones_faulty": 0, "needs_restart": ["`user`"] });
+        let told = "reloaded; zones: 2 read, 1 unchanged, 0 faulty\nchanged, and in force after a restart: `user`\n";
+        assert_eq!(reloaded(&object), told);
+        assert!(zone_reloaded(&json!({ "asking": true })).starts_with("its primaries are being asked; "));
+        assert_eq!(
+            (zone_reloaded(&json!({ "asking": false })), zone_reloaded(&json!(7))),
+            ("read\n".into(), "-\n".into())
+        );
+        assert_eq!(flushed(&json!({ "flushed": u64::MAX })), "flushed: 18446744073709551615\n");
+        assert_eq!(dumped(&json!({ "octets": 2_048 })), "written: 2.0 KiB\n");
+        assert_eq!(draining(&json!({ "seconds": 5 })), "draining: not ready from now on, and stops after 5 s\n");
+        assert_eq!(level(&json!({ "level": "debug" })), "level: debug\n");
+        assert_eq!(config(&json!({ "toml": "[server]\ncores = 1 # \u{1b}[2J\n" })), "[server]\ncores = 1 # ?[2J\n");
+        assert_eq!(config(&json!({})), "");
     }
 
     #[test]
-    fn what_went_wrong_is_told_with_its_place() {
-        let object = json!({ "detail": "nothing is changed", "faults": [
-            { "file": "r.toml", "line": 3, "column": 4, "message": "what" },
-            { "file": "r.toml", "message": "cannot be read" },
-            { "zone": "a.test.", "message": "a.zone:1:1: no SOA" },
-        ] });
-        let told =
-            "nothing is changed:\nr.toml:3:4: what\nr.toml: cannot be read\nthe zone a.test.: a.zone:1:1: no SOA";
-        assert_eq!(problem(422, &object), told);
-        assert_eq!(problem(502, &json!({})), "the server answers with HTTP status 502");
-        let object = json!({ "zones_read": 2, "zones_unchanged": 1, "zones_faulty": 0, "needs_restart": ["`user`"] });
-        let told = "reloaded; zones: 2 read, 1 unchanged, 0 faulty\nchanged, and in force after a restart: `user`\n";
-        assert_eq!((reloaded(&object).as_str(), faults(&object).as_str()), (told, ""));
+    fn zones_and_answers_are_rows() {
+        let object = json!({
+            "name": "a.test.", "kind": "secondary", "state": "served", "troubled": true, "member": true, "serial": 7,
+            "names": 2, "records": 3, "octets": 4_096, "expires_in": 3_700,
+        });
+        let told = "\
+NAME     KIND                     STATE               SERIAL  NAMES  RECORDS   MEMORY  EXPIRES IN
+a.test.  secondary, of a catalog  served, in trouble       7      2        3  4.0 KiB       1h01m
+";
+        assert_eq!(zone(&object), told);
+        assert_eq!(zone_row(&json!("odd")), ["-"; 8]);
+        let entry = json!({ "core": 1, "name": "a.test.", "type": "A", "dnssec_ok": true, "checking_disabled": false,
+            "rcode": "NOERROR", "seconds_left": -61, "octets": 130 });
+        assert_eq!(entry_row(&entry), ["a.test.", "A", "NOERROR", "yes", "no", "-1m01s", "130 B", "1"]);
+        assert_eq!(left(&json!(i64::MIN)), "-106751991167300d15h");
+    }
+
+    #[test]
+    fn what_is_kept_for_a_name_is_told_with_its_records() {
+        let object = json!({
+            "name": "a.test.", "cores_silent": [1],
+            "entries": [{
+                "core": 0, "name": "a.test.", "type": "A", "dnssec_ok": true, "checking_disabled": true,
+                "rcode": "NOERROR", "seconds_left": 57, "octets": 130, "records_left_out": 2,
+                "records": [{ "section": "answer", "text": "a.test. 57 IN TXT \"\u{1b}\"" }],
+            }],
+        });
+        let told = "\
+a.test.  A  NOERROR, DO, CD: 57s left on core 0, 130 B
+    answer      a.test. 57 IN TXT \"?\"
+    and 2 more
+core 1 did not answer in time
+";
+        assert_eq!(looked_up(&object), told);
+        assert_eq!(looked_up(&json!({ "name": "b.test.", "entries": [] })), "nothing is kept for b.test.\n");
+        assert_eq!(looked_up(&json!({ "entries": [7] })), "-  -  -: - left on core -, -\n");
     }
 }

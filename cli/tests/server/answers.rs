@@ -120,9 +120,9 @@ fn a_zone_answers_over_udp_and_tcp() {
         }
     }
     assert_eq!(server.counter("zone_answers"), 2 * EXPECTED.len() as u64);
-    assert_eq!(server.counter("queries_udp"), EXPECTED.len() as u64);
-    assert_eq!(server.counter("queries_tcp"), EXPECTED.len() as u64);
-    assert!(server.counter("rcode_nxdomain") == 2 && server.counter("rcode_noerror") > 2);
+    assert_eq!(server.counter("queries{transport=udp}"), EXPECTED.len() as u64);
+    assert_eq!(server.counter("queries{transport=tcp}"), EXPECTED.len() as u64);
+    assert!(server.counter("responses{rcode=NXDOMAIN}") == 2 && server.counter("responses{rcode=NOERROR}") > 2);
 }
 
 #[test]
@@ -168,5 +168,5 @@ fn what_does_not_fit_a_datagram_is_had_over_tcp() {
     assert_eq!(over_udp.answer(), Vec::<String>::new(), "a cut reply has no records that somebody could take for all");
     let over_tcp = server.ask(Via::Tcp, &query("many.a.test", "A"));
     assert_eq!((over_tcp.is_truncated(), over_tcp.answer().len()), (false, 100));
-    assert_eq!(server.counter("truncated"), 1);
+    assert_eq!(server.counter("responses_truncated"), 1);
 }

@@ -50,9 +50,9 @@ fn what_is_shorter_than_a_header_or_a_response_gets_nothing() {
     // Over TCP a length of zero ends the connection: that is a case of its own.
     let short = |from: usize| (from..HEADER).map(|length| good()[..length].to_vec());
     silence(&server, Via::Udp, &short(0).chain([response.clone()]).collect::<Vec<_>>());
-    server.counts("dropped_malformed", 13);
+    server.counts("dropped{reason=malformed}", 13);
     silence(&server, Via::Tcp, &short(1).chain([response]).collect::<Vec<_>>());
-    server.counts("dropped_malformed", 25);
+    server.counts("dropped{reason=malformed}", 25);
     assert_eq!(server.counter("replies"), 2);
 }
 
@@ -106,7 +106,11 @@ fn what_cannot_be_read_gets_formerr() {
             let reply = ask(server.address(), via, message);
             assert_eq!((reply.rcode(), reply.opcode()), (FORMERR, 0), "{what} over {via:?}");
             assert!(reply.octets[2] & 0x80 != 0, "a reply has QR set");
-            assert_eq!(server.counter("formerr"), (2 * number + time + 1) as u64, "{what} over {via:?}");
+            assert_eq!(
+                server.counter("request_errors{reason=malformed}"),
+                (2 * number + time + 1) as u64,
+                "{what} over {via:?}"
+            );
         }
     }
     assert_eq!(server.answer("ns.a.test", "A").rcode(), NOERROR);
@@ -122,7 +126,7 @@ fn other_opcodes_get_notimp_and_their_opcode() {
             assert_eq!((reply.rcode(), reply.opcode()), (NOTIMP, opcode), "over {via:?}");
         }
     }
-    assert_eq!(server.counter("notimp"), 28);
+    assert_eq!(server.counter("request_errors{reason=opcode}"), 28);
     // The opcode decides what the rest means: it is not looked at.
     let message = with(good()[..HEADER].to_vec(), 2, &[5 << 3]);
     assert_eq!(server.ask(Via::Udp, &message).rcode(), NOTIMP);
@@ -138,7 +142,7 @@ fn other_versions_of_edns_get_badvers_and_our_own() {
             assert_eq!(reply.answer(), Vec::<String>::new());
         }
     }
-    assert_eq!(server.counter("badvers"), 6);
+    assert_eq!(server.counter("request_errors{reason=edns_version}"), 6);
     let reply = server.ask(Via::Udp, &with_edns(good(), 0));
     assert_eq!((reply.rcode(), reply.edns()), (NOERROR, Some(0)));
 }
@@ -163,7 +167,7 @@ fn names_outside_every_route_are_refused() {
     for name in ["www.elsewhere.test", "test", ".", "xa.test", "www.closed.test"] {
         refused(&server, 0, &query(name, "A"));
     }
-    assert_eq!(server.counter("refused_route"), 20);
+    assert_eq!(server.counter("refused{reason=route}"), 20);
 }
 
 #[test]
@@ -171,7 +175,7 @@ fn askers_outside_allow_are_refused() {
     let closed = "[[listen]]\naddress = \"127.0.0.1:0\"\nallow = [\"192.0.2.0/24\", \"127.0.0.2\"]\n";
     let server = Server::start(&format!("{LISTEN}{closed}{ZONES}"), &[("a.zone", ZONE)]);
     refused(&server, 1, &good());
-    assert_eq!(server.counter("refused_acl"), 4);
+    assert_eq!(server.counter("refused{reason=acl}"), 4);
     assert_eq!(ask(server.addresses[0], Via::Udp, &good()).rcode(), NOERROR);
     let inside = std::net::UdpSocket::bind("127.0.0.2:0").expect("a socket");
     inside.connect(server.addresses[1]).expect("an address of this machine");
@@ -196,7 +200,7 @@ fn other_classes_are_refused() {
     for name in ["version.bind", "id.server"] {
         refused(&server, 0, &in_class(query(name, "TXT"), CHAOS));
     }
-    assert_eq!(server.counter("refused_class"), 32);
+    assert_eq!(server.counter("refused{reason=class}"), 32);
 
     let texts = "[server]\nidentity = \"here\"\nversion = \"the newest\"\n";
     let server = Server::start(&format!("{texts}{LISTEN}{ZONES}"), &[("a.zone", ZONE)]);
@@ -215,7 +219,7 @@ fn other_classes_are_refused() {
 fn transfers_and_meta_types_are_refused() {
     let server = server();
     refused(&server, 0, &query("a.test", "MAILB"));
-    assert_eq!(server.counter("refused_type"), 4);
+    assert_eq!(server.counter("refused{reason=type}"), 4);
     // Transfers are for those whom the zone names, and AXFR is for TCP (RFC 5936 §4.2).
     for (via, rtype, rcode) in [
         (Via::Tcp, "AXFR", REFUSED),
@@ -226,7 +230,7 @@ fn transfers_and_meta_types_are_refused() {
         let reply = server.ask(via, &query("a.test", rtype));
         assert_eq!((reply.rcode(), reply.answer().len()), (rcode, 0), "{rtype} over {via:?}");
     }
-    assert_eq!(server.counter("transfers_refused"), 3);
+    assert_eq!(server.counter("refused{reason=transfer}"), 3);
     assert_eq!(server.ask(Via::Tcp, &query("www.a.test", "AXFR")).rcode(), NOTAUTH);
 }
 
@@ -236,5 +240,5 @@ fn a_datagram_longer_than_a_request_is_dropped() {
     let mut long = good();
     long.resize(5_000, 0);
     silence(&server, Via::Udp, &[long]);
-    server.counts("rim_udp_oversize", 1);
+    server.counts("dropped{reason=oversize}", 1);
 }

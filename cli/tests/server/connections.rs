@@ -113,7 +113,7 @@ fn two_hundred_queries_of_one_connection_are_answered_as_answers_come() {
     assert_eq!(came, wanted);
     // What was sent more than once was sent since the answer took its time.
     let names: HashSet<String> = upstream.queries().iter().map(|asked| asked.name().to_ascii_lowercase()).collect();
-    assert_eq!((names.len(), server.counter("coalesced")), (200, 0));
+    assert_eq!((names.len(), server.counter("cache_misses_spared{by=in_flight}")), (200, 0));
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn a_length_of_zero_ends_the_connection() {
     let mut stream = connection(server.address());
     stream.write_all(&[0, 0]).expect("it is read");
     closed(&mut stream);
-    assert_eq!(server.counter("rim_tcp_zero_length"), 1);
+    assert_eq!(server.counter("tcp_closed{reason=zero_length}"), 1);
     assert!(neighbour.answers() > 0);
 }
 
@@ -151,7 +151,7 @@ fn a_length_that_never_comes_ends_the_connection_in_time() {
         stream.write_all(beginning).expect("it is read");
         closed_in_time(&mut stream, began);
     }
-    assert_eq!(server.counter("rim_tcp_frame_timeouts"), 3);
+    assert_eq!(server.counter("tcp_closed{reason=frame_timeout}"), 3);
     assert!(neighbour.answers() > 0);
 }
 
@@ -167,7 +167,7 @@ fn a_trickle_of_octets_does_not_keep_a_connection() {
         assert!(Instant::now() < end, "the connection stays open");
         thread::sleep(IDLE / 10);
     }
-    assert_eq!(server.counter("rim_tcp_frame_timeouts"), 1);
+    assert_eq!(server.counter("tcp_closed{reason=frame_timeout}"), 1);
     assert!(neighbour.answers() > 0);
 }
 
@@ -185,8 +185,8 @@ fn a_client_that_never_reads_is_closed() {
         assert!(Instant::now() < end, "the server reads on and on");
     };
     assert!(matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{error}");
-    assert_eq!(server.counter("rim_tcp_stalled"), 1);
-    assert!(server.counter("rim_tcp_output_pauses") > 0, "it stops reading before it gives up");
+    assert_eq!(server.counter("tcp_closed{reason=stalled}"), 1);
+    assert!(server.counter("tcp_pauses{reason=output}") > 0, "it stops reading before it gives up");
     assert!(neighbour.answers() > 0);
 }
 
@@ -202,7 +202,7 @@ fn an_idle_connection_is_closed_in_time() {
     // One on which nothing ever comes.
     let began = Instant::now();
     closed_in_time(&mut connection(server.address()), began);
-    assert!(server.counter("rim_tcp_idle_closed") >= 2);
+    assert!(server.counter("tcp_closed{reason=idle}") >= 2);
     assert!(neighbour.answers() > 0);
 }
 
@@ -218,7 +218,7 @@ fn connections_are_capped_and_the_rest_is_answered() {
     for _ in 0..3 {
         closed(&mut connection(server.address()));
     }
-    assert_eq!(server.counter("rim_tcp_over_cap"), 3);
+    assert_eq!(server.counter("tcp_closed{reason=over_cap}"), 3);
     assert_eq!(server.answer("ns.a.test", "A").rcode(), NOERROR, "datagrams are answered all the same");
     for stream in &mut held {
         stream.write_all(&framed(&query("ns.a.test", "A"))).expect("it is read");

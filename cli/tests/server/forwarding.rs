@@ -59,7 +59,7 @@ fn a_second_query_is_answered_from_the_cache() {
         assert!(u64::from(second.ttl()) + began.elapsed().as_secs() >= 299, "and by no more than the time: {record}");
     }
     assert_eq!(upstream.count(Via::Udp), 1, "only the first query reaches the upstream");
-    assert_eq!((server.counter("cache_hits"), server.counter("cache_misses")), (2, 1));
+    assert_eq!((server.counter("cache_lookups{outcome=hit}"), server.counter("cache_lookups{outcome=miss}")), (2, 1));
 }
 
 #[test]
@@ -109,8 +109,8 @@ fn identical_questions_in_flight_are_asked_once() {
         assert!(answer.len() == 1 && answer[0].ends_with(" IN A 192.0.2.1"), "{answer:?}");
     }
     // It was sent more than once only where the answer took too long.
-    assert!(upstream.count(Via::Udp) as u64 <= 1 + server.counter("upstream_timeouts"));
-    assert_eq!(server.counter("coalesced") + server.counter("cache_hits"), 19);
+    assert!(upstream.count(Via::Udp) as u64 <= 1 + server.counter("upstream_failures{reason=timeout}"));
+    assert_eq!(server.counter("cache_misses_spared{by=in_flight}") + server.counter("cache_lookups{outcome=hit}"), 19);
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn a_second_server_is_asked_when_the_first_is_silent() {
     let server = Server::start(&configuration(&servers, "30s"), &[]);
     assert_eq!(server.answer("a.test", "A").answer(), ["a.test. 60 IN A 192.0.2.2"]);
     assert_eq!(upstream.count(Via::Udp), 1);
-    assert!(server.counter("upstream_timeouts") >= 1);
+    assert!(server.counter("upstream_failures{reason=timeout}") >= 1);
     silent.set_read_timeout(Some(PATIENCE)).expect("a time-out");
     silent.recv(&mut [0; 512]).expect("the first was asked");
 }
@@ -156,7 +156,7 @@ fn a_second_server_is_asked_when_the_first_cannot_answer() {
     let server = Server::start(&configuration(&[udp(broken.address), udp(upstream.address)], "30s"), &[]);
     assert_eq!(server.answer("a.test", "A").answer(), ["a.test. 60 IN A 192.0.2.2"]);
     assert_eq!((broken.count(Via::Udp), upstream.count(Via::Udp)), (1, 1));
-    assert_eq!(server.counter("upstream_errors"), 1);
+    assert_eq!(server.counter("upstream_failures{reason=rcode}"), 1);
 }
 
 #[test]
@@ -173,7 +173,7 @@ fn when_all_are_silent_there_is_servfail_in_time() {
         let plain = server.ask(via, &query(other, "A"));
         assert_eq!((plain.rcode(), plain.edns()), (SERVFAIL, None), "over {via:?}");
     }
-    assert_eq!(server.counter("resolves_failed"), 4);
+    assert_eq!(server.counter("servfail{reason=upstreams}"), 4);
     assert_eq!(server.counter("resolves"), 0, "nothing stays in flight");
 }
 
@@ -204,7 +204,7 @@ fn what_waits_for_upstreams_is_bounded() {
     assert_eq!(server.counter("resolves"), 2);
     assert_eq!(server.answer("one.test", "A").rcode(), REFUSED);
     assert_eq!(server.answer("three.test", "A").rcode(), REFUSED);
-    assert_eq!((server.counter("refused_waiters"), server.counter("refused_resolves")), (1, 1));
+    assert_eq!((server.counter("refused{reason=waiters}"), server.counter("refused{reason=resolves}")), (1, 1));
 }
 
 #[test]
@@ -246,7 +246,8 @@ fn what_is_not_the_reply_is_ignored() {
         upstream.send_to(message, engine).expect("it is sent");
     }
     let ignored = |server: &Server| {
-        ["upstream_unexpected", "upstream_mismatched", "upstream_malformed"].map(|counter| server.counter(counter))
+        ["unexpected", "mismatched", "malformed"]
+            .map(|reason| server.counter(&format!("upstream_ignored{{reason={reason}}}")))
     };
     let sent = 2 + 2 + 3 + 2 + 3;
     wait_until("the lies are counted", || ignored(&server).iter().sum::<u64>() == sent);
@@ -308,6 +309,6 @@ fn nsd_says_the_same_through_ringdns() {
         }
     }
     assert!(server.answer("many.origin.test", "A").is_truncated());
-    assert_eq!(server.counter("upstream_tcp"), 1, "the long answer came over TCP");
-    assert_eq!(server.counter("upstream_udp"), 13);
+    assert_eq!(server.counter("upstream_queries{transport=tcp}"), 1, "the long answer came over TCP");
+    assert_eq!(server.counter("upstream_queries{transport=udp}"), 13);
 }

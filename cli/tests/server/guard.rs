@@ -47,13 +47,13 @@ fn servers_with_one_secret_take_each_others_cookies() {
     assert_eq!(given(&one, &cookie), cookie);
     assert_eq!(given(&other, &cookie), cookie);
     assert_ne!(given(&alone, &cookie), cookie);
-    one.counts("cookies_valid", 1);
-    other.counts("cookies_valid", 1);
-    alone.counts("cookies_invalid", 1);
+    one.counts("cookies{kind=valid}", 1);
+    other.counts("cookies{kind=valid}", 1);
+    alone.counts("cookies{kind=invalid}", 1);
     // What the second secret makes way for is not known to the first server.
     let rolled = given(&other, b"client--");
     given(&one, &rolled);
-    one.counts("cookies_invalid", 1);
+    one.counts("cookies{kind=invalid}", 1);
     // A secret that nobody configured outlasts a reload.
     let own = given(&alone, b"client--");
     assert!(alone.reload());
@@ -79,7 +79,7 @@ fn dig_finds_its_cookie_good() {
     assert_eq!(whole.len(), 48, "{line}");
     let said = ask(&format!("+cookie={whole}"));
     assert!(said.contains(&format!("COOKIE: {whole} (good)")) && said.contains("192.0.2.1"), "{said}");
-    server.counts("cookies_valid", 1);
+    server.counts("cookies{kind=valid}", 1);
 }
 
 /// Fifty questions at once over UDP, of which five are let through, and TCP as if they had not been.
@@ -93,7 +93,7 @@ fn who_asks_too_often_is_dropped_or_sent_to_tcp() {
         for _ in 0..50 {
             socket.send(&question()).expect("it is sent");
         }
-        server.counts("queries_udp", 50);
+        server.counts("queries{transport=udp}", 50);
         let more = 5 * begin.elapsed().as_secs() + 5;
         socket.set_read_timeout(Some(Duration::from_secs(1))).expect("a time-out");
         let mut buffer = [0; 512];
@@ -106,9 +106,9 @@ fn who_asks_too_often_is_dropped_or_sent_to_tcp() {
         // On a busy machine they come in less quickly: as many more as the time allows are answered.
         assert!((5..=5 + more).contains(&answers), "{action}: {answers}");
         assert_eq!(cut > 0, truncated > 0, "{action}");
-        let told = server.counter("rate_dropped") + server.counter("rate_truncated");
+        let told = server.counter("dropped{reason=rate}") + server.counter("rate_truncated{limit=rate}");
         assert_eq!(told + answers, 50, "{action}");
-        assert_eq!(server.counter("rate_truncated"), cut, "{action}");
+        assert_eq!(server.counter("rate_truncated{limit=rate}"), cut, "{action}");
         let reply = server.ask(Via::Tcp, &question());
         assert_eq!((reply.rcode(), reply.answer().len()), (NOERROR, 1), "{action}");
     }
@@ -120,5 +120,5 @@ fn a_dry_run_answers_everybody_and_counts() {
     for _ in 0..100 {
         assert_eq!(server.ask(Via::Udp, &question()).rcode(), NOERROR);
     }
-    assert!(server.counter("rate_dry_run") > 0 && server.counter("rate_refused") == 0);
+    assert!(server.counter("rate_dry_run") > 0 && server.counter("refused{reason=rate}") == 0);
 }

@@ -129,7 +129,7 @@ fn counted(dnsperf: Child) -> Counted {
 
 /// Every core answered some.
 fn all_cores_served(server: &Server) {
-    let served = server.values("queries_udp");
+    let served = server.values("queries{transport=udp}");
     assert_eq!(served.len(), thread::available_parallelism().expect("a number").get());
     assert!(served.iter().all(|queries| *queries > 0), "{served:?}");
 }
@@ -163,7 +163,7 @@ fn forwarding_to_nsd_loses_nothing() {
         counted(load(&dnsperf, server.folder(), server.address(), &queries("big.test", QUERIES), rate))
     });
     all_cores_served(&server);
-    assert!(server.counter("upstream_udp") >= u64::from(rate), "it is NSD that was asked");
+    assert!(server.counter("upstream_queries{transport=udp}") >= u64::from(rate), "it is NSD that was asked");
 }
 
 #[test]

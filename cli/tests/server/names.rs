@@ -94,5 +94,5 @@ fn a_name_that_leads_back_here_is_no_server() {
     server.counts("upstream_names_unresolved", 0);
     wait_until("the swap", || server.counter("swaps") >= 1);
     assert_eq!(server.answer("www.example.test", "A").rcode(), SERVFAIL);
-    assert_eq!(server.counter("upstream_udp"), 0);
+    assert_eq!(server.counter("upstream_queries{transport=udp}"), 0);
 }

@@ -75,7 +75,7 @@ fn a_reload_under_load_loses_nothing_and_serves_what_is_new() {
     }
     let asked = load.ended();
     assert!(asked > 100, "{asked} queries are no load");
-    assert_eq!(server.counter("rim_udp_kernel_drops") + server.counter("rim_udp_send_dropped"), 0);
+    assert_eq!(server.counter("dropped{reason=kernel}") + server.counter("dropped{reason=send_queue}"), 0);
 }
 
 #[test]

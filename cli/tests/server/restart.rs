@@ -103,7 +103,7 @@ fn a_cache_that_is_not_to_be_kept_leaves_no_file() {
     server.restart();
     assert_eq!(server.answer("kept.test", "A").rcode(), NOERROR);
     assert_eq!(upstream.count(Via::Udp), 2);
-    assert!(!server.folder().join("state").exists());
+    assert!(!file(&server).exists());
 }
 
 #[test]
@@ -122,5 +122,6 @@ fn a_server_of_zones_alone_has_no_file() {
     let zone = "$TTL 60\n@ SOA ns h 1 60 60 60 60\n@ NS ns\nns A 192.0.2.1\n";
     let mut server = Server::start(&format!("{LISTEN}[[zone]]\nname = \"a.test\"\nfile = \"z\"\n"), &[("z", zone)]);
     stop(&mut server);
-    assert!(!server.folder().join("state").exists());
+    // The sandbox has it made, so that a reload may use it.
+    assert!(fs::read_dir(server.folder().join("state")).is_ok_and(|mut state| state.next().is_none()));
 }

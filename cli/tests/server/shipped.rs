@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::common::server::{binary, project};
+use crate::common::server::{binary, program, project};
+use crate::common::{needed, skipped};
 
 /// Names of crates that bring sockets, a runtime, or the system calls for either; a final `*` is any ending.
 const IO_CRATES: &[&str] = &[
@@ -117,6 +119,50 @@ fn the_seccomp_profile_permits_io_uring_and_nothing_that_reaches_further() {
     }
     for name in ["ptrace", "mount", "bpf", "keyctl", "init_module", "unshare", "kexec_load", "perf_event_open"] {
         assert!(!allowed.contains(name), "{name} is allowed");
+    }
+}
+
+/// The service's unit with the binary under test in it, in a folder.
+fn unit(folder: &Path) -> PathBuf {
+    let file = folder.join("ringdns.service");
+    let unit = read("systemd/ringdns.service").replace("/usr/bin/ringdns", &program().display().to_string());
+    fs::write(&file, unit).expect("the file is written");
+    file
+}
+
+#[test]
+fn systemd_takes_the_unit_as_it_is() {
+    let Some(analyze) = needed("systemd-analyze", "systemd") else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let output = Command::new(analyze).args(["verify", "--man=no"]).arg(unit(folder.path())).output().expect("it runs");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && !told.contains("ringdns"), "{told}");
+}
+
+#[test]
+fn the_unit_leaves_little_exposed() {
+    let Some(analyze) = needed("systemd-analyze", "systemd") else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = Command::new(analyze);
+    // In tenths: 100 is a service without any bounds, the network's part alone is 8.
+    command.args(["security", "--offline=true", "--no-pager", "--threshold=20"]).arg(unit(folder.path()));
+    let output = command.output().expect("it runs");
+    let told = String::from_utf8_lossy(&output.stdout);
+    if told.is_empty() {
+        return skipped("this systemd-analyze cannot look at a unit that is not installed (systemd 250 can)");
+    }
+    assert!(output.status.success() && told.contains("Overall exposure level"), "{told}");
+}
+
+#[test]
+fn the_unit_permits_what_the_process_gives_up_by() {
+    let unit = read("systemd/ringdns.service");
+    let filters: Vec<&str> = unit.lines().filter_map(|line| line.strip_prefix("SystemCallFilter=")).collect();
+    let at = |word: &str| filters.iter().position(|filter| filter.split(' ').any(|name| name == word));
+    // Lists add up in their order, and one that begins with ~ takes away.
+    let taken_away = at("~@privileged").expect("it is there");
+    for call in ["capset", "landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self"] {
+        assert!(at(call).is_some_and(|added| added > taken_away), "{call}: {filters:?}");
     }
 }
 

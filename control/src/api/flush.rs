@@ -3,9 +3,24 @@
 use ringdns_shard::cache::Flush;
 use ringdns_shard::wire::name::Name;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 const ACCEPTED: &str =
     "accepted: {\"name\": \"www.example.test\"}, with \"subtree\": true for the names below it too, or {\"all\": true}";
+
+/// A body, for those who read what bodies may say.
+#[derive(ToSchema)]
+#[schema(as = Flush)]
+#[expect(dead_code, reason = "it is written down for the description of the interface alone; `wanted` reads bodies")]
+pub(super) struct Wish {
+    /// The name whose answers are forgotten, whatever the type.
+    #[schema(example = "www.example.test")]
+    name: Option<String>,
+    /// Those of names below it, too.
+    subtree: Option<bool>,
+    /// All answers; then there is no `name`.
+    all: Option<bool>,
+}
 
 /// Reads the body of a request; the error says what is wrong with it.
 pub(super) fn wanted(body: &[u8]) -> Result<Flush, String> {

@@ -1,132 +1,108 @@
 //! The control plane's interface for programs, below `/api/v1`: what the server does, and what it can be told to do.
 //! Answers are JSON objects; what went wrong is a problem (RFC 9457).
 //!
-//! | request | does |
+//! | module | paths |
 //! |---|---|
-//! | `GET /status` | says how the server does: cores, cache, upstreams, zones, reloads |
-//! | `POST /cache/flush` | forgets answers: `{"name": "www.example.test", "subtree": true}`, or `{"all": true}` |
-//! | `POST /reload` | reads configuration and zones anew, and answers when that is over |
+//! | `process` | `/status`, `/cores`, `/stats`, `/upstreams`, `/config`, `/reload`, `/drain`, `/log` |
+//! | `zones` | `/zones`, `/zones/{name}`, `/zones/{name}/reload` |
+//! | `cache` | `/cache`, `/cache/entries`, `/cache/lookup`, `/cache/flush`, `/cache/dump` |
+//! | `queries` | `/queries`, `/queries/series`, `/queries/top` |
+//! | `openapi` | `/openapi.json` |
 //!
-//! Everybody who reaches the door may look. Changes need the token of `token_file`, or come over the Unix socket,
-//! whose file says who may.
+//! `docs/API.md` has an example of each. Who may ask, `access` decides; what a request may say, `asked`.
+
+#![allow(rustdoc::broken_intra_doc_links, reason = "tables are called as the file writes them, in brackets")]
 
 mod access;
+mod asked;
+mod cache;
+mod figures;
 mod flush;
+mod moment;
+mod openapi;
 mod problem;
+mod process;
+mod queries;
+mod records;
 pub(crate) mod reloads;
 pub(crate) mod servers;
 mod status;
+mod zones;
 
-use std::time::Duration;
-
-use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
-use axum::middleware::{self, Next};
+use axum::Router;
+use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Router, body};
-use serde_json::Value;
-use tokio::time::timeout;
+use axum::routing::{MethodRouter, get, post};
+use serde::Serialize;
 
-pub(crate) use access::{Access, Door};
+pub(crate) use access::{Access, Door, guard};
 use problem::Problem;
 
-use crate::http::{CORES_LIMIT, Pages, off_thread};
+use crate::http::Pages;
 
 /// Where the interface is.
 pub(crate) const PREFIX: &str = "/api/v1";
 
-/// Octets of a request's body.
-const BODY_OCTETS_MAX: usize = 16 << 10;
-/// The body of a request must be here after so long.
-const BODY_LIMIT: Duration = Duration::from_secs(5);
-/// How long the cores may take to flush: each looks at all that it has, a little at a time.
-const FLUSH_LIMIT: Duration = Duration::from_secs(30);
-
-/// The routes, relative to [`PREFIX`], for those who come in by `door`.
-pub(crate) fn router(pages: &Pages, door: Door) -> Router<Pages> {
-    let allowed = move |State(pages): State<Pages>, request: Request, next: Next| async move {
-        match pages.access.allow(door, request.headers()) {
-            Ok(()) => next.run(request).await,
-            Err(why) => Problem::new(StatusCode::FORBIDDEN, why).into_response(),
-        }
-    };
-    let changes = Router::new()
-        .route("/cache/flush", post(forget))
-        .route("/reload", post(reload))
-        .route_layer(middleware::from_fn_with_state(pages.clone(), allowed));
-    Router::new()
-        .route("/status", get(tell))
-        .merge(changes)
-        .method_not_allowed_fallback(async || {
-            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "what only tells takes GET, what changes something POST")
-        })
-        .fallback(async || {
-            let known = "known below /api/v1: GET /status, POST /cache/flush, POST /reload";
-            Problem::new(StatusCode::NOT_FOUND, known)
-        })
-}
+/// What comes of a request.
+type Answered<T> = Result<Answer<T>, Problem>;
 
 /// An answer: an object on a line of its own.
-fn object(status: StatusCode, object: &Value) -> Response {
-    (status, [(header::CONTENT_TYPE, "application/json")], format!("{object}\n")).into_response()
-}
+struct Answer<T>(T);
 
-/// What is said where the control plane itself is at fault.
-fn bug() -> Response {
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the request met a bug in ringdns; see the log").into_response()
-}
-
-async fn tell(State(pages): State<Pages>) -> Response {
-    let told = off_thread(move || {
-        let (snapshots, statuses) = (pages.cores.snapshots(CORES_LIMIT), pages.cores.statuses(CORES_LIMIT));
-        status::object(&snapshots, &statuses, &pages.board.read(), pages.started.elapsed())
-    });
-    told.await.map_or_else(bug, |told| object(StatusCode::OK, &told))
-}
-
-async fn forget(State(pages): State<Pages>, request: Request) -> Response {
-    let wanted = |body: body::Bytes| flush::wanted(&body).map_err(|why| Problem::new(StatusCode::BAD_REQUEST, why));
-    let what = match read(request).await.and_then(wanted) {
-        Ok(what) => what,
-        Err(problem) => return problem.into_response(),
-    };
-    if pages.board.read().is_restoring {
-        // What is flushed now could come back with what is still to be read.
-        let why = "the cache is being read from its file; ask again in a moment";
-        return Problem::new(StatusCode::SERVICE_UNAVAILABLE, why).into_response();
-    }
-    match off_thread(move || pages.cores.flush(&what, FLUSH_LIMIT)).await {
-        Some(Ok(flushed)) => object(StatusCode::OK, &serde_json::json!({ "flushed": flushed })),
-        Some(Err(why)) => {
-            let why = format!("not all is flushed: {why}; ask again");
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, why).into_response()
-        }
-        None => bug(),
+impl<T: Serialize> IntoResponse for Answer<T> {
+    fn into_response(self) -> Response {
+        let object = serde_json::to_string(&self.0).expect("texts and numbers become JSON");
+        // What was true a moment ago is of no use to anybody, and nobody else's business.
+        let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
+        (StatusCode::OK, headers, object + "\n").into_response()
     }
 }
 
-async fn reload(State(pages): State<Pages>) -> Response {
-    match pages.reloads.ask().await {
-        Some(reloads::Outcome::InForce(told)) => object(StatusCode::OK, &told),
-        Some(reloads::Outcome::Failed(problem)) => problem.into_response(),
-        None => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the server is stopping").into_response(),
-    }
+/// Each path, with what its methods do.
+fn resources() -> [(&'static str, MethodRouter<Pages>); 20] {
+    [
+        ("/openapi.json", get(openapi::description)),
+        ("/status", get(process::status)),
+        ("/cores", get(process::cores)),
+        ("/stats", get(process::stats)),
+        ("/upstreams", get(process::upstreams)),
+        ("/config", get(process::config)),
+        ("/reload", post(process::reload)),
+        ("/drain", post(process::drain)),
+        ("/log", get(process::log_level).put(process::set_log_level)),
+        ("/zones", get(zones::list)),
+        ("/zones/{name}", get(zones::one)),
+        ("/zones/{name}/reload", post(zones::reload)),
+        ("/cache", get(cache::figures)),
+        ("/cache/entries", get(cache::list)),
+        ("/cache/lookup", get(cache::look_up)),
+        ("/cache/flush", post(cache::forget)),
+        ("/cache/dump", post(cache::dump)),
+        ("/queries", get(queries::list)),
+        ("/queries/series", get(queries::series)),
+        ("/queries/top", get(queries::top)),
+    ]
 }
 
-/// The body of a request, which is short and comes in time.
-async fn read(request: Request) -> Result<body::Bytes, Problem> {
-    match timeout(BODY_LIMIT, body::to_bytes(request.into_body(), BODY_OCTETS_MAX)).await {
-        Ok(Ok(body)) => Ok(body),
-        Ok(Err(_)) => {
-            let why = format!("the body breaks off, or has more than {BODY_OCTETS_MAX} octets");
-            Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, why))
-        }
-        Err(_) => {
-            let why = format!("the body did not come within {} seconds", BODY_LIMIT.as_secs());
-            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, why))
-        }
+/// The routes, relative to [`PREFIX`].
+pub(crate) fn router() -> Router<Pages> {
+    let mut router = Router::new();
+    for (path, methods) in resources() {
+        router = router.route(path, methods);
     }
+    router
+        .method_not_allowed_fallback(async || {
+            Problem::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "what only tells takes GET, what changes something POST or PUT; Allow says which",
+            )
+        })
+        .fallback(async |uri: Uri| {
+            let known: Vec<&str> = resources().iter().map(|(path, _)| *path).collect();
+            let path: String = uri.path().chars().take(200).collect();
+            let known = known.join(", ");
+            Problem::new(StatusCode::NOT_FOUND, format!("there is no `{path}`; known below {PREFIX}: {known}"))
+        })
 }
 
 #[cfg(test)]

@@ -2,85 +2,249 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::servers::{self, SERVERS_SHOWN_MAX, Seen};
+use super::access::Access;
+use super::figures::{CacheFigures, Core, both, of_each};
+use super::moment::Moment;
+use super::servers::Upstreams;
 use crate::cores::{CoreStatus, Snapshot};
-use crate::status::Status;
+use crate::status::Totals;
+use crate::{dnstap, query_log, status};
 
-/// The object. Of a core that did not answer, it says that alone.
-pub(super) fn object(
-    snapshots: &[Option<Snapshot>],
-    statuses: &[Option<CoreStatus>],
-    board: &Status,
-    uptime: Duration,
-) -> Value {
-    let cores = snapshots.iter().zip(statuses).enumerate();
-    let cores: Vec<Value> =
-        cores.map(|(core, (snapshot, status))| of_core(core, snapshot.as_ref().zip(status.as_ref()))).collect();
-    let seen = servers::seen(statuses, uptime);
-    let shown = seen.iter().take(SERVERS_SHOWN_MAX);
-    let sum = |figure: fn(&CoreStatus) -> usize| statuses.iter().flatten().map(figure).sum::<usize>();
-    let counted = |figure: fn(&Snapshot) -> u64| snapshots.iter().flatten().map(figure).sum::<u64>();
-    let totals = &board.totals;
-    json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "uptime_seconds": uptime.as_secs(),
-        "cores_answering": snapshots.iter().zip(statuses).filter(|(a, b)| a.is_some() && b.is_some()).count(),
-        "cores": cores,
-        "questions_in_flight": counted(|core| core.resolves as u64),
-        "waiters": counted(|core| core.waiters as u64),
-        "tcp_connections": counted(|core| core.tcp_connections as u64),
-        "cache": {
-            "entries": sum(|core| core.cache.entries),
-            "octets": sum(|core| core.cache.octets),
-            "octets_max": sum(|core| core.cache.octets_max),
-            "hits": counted(|core| core.shard.cache_hits),
-            "misses": counted(|core| core.shard.cache_misses),
-        },
-        "pools": of_pools(&board.pools, &seen),
-        "upstreams": shown.map(|seen| seen.to_json(&board.pools)).collect::<Vec<Value>>(),
-        "upstreams_left_out": seen.len().saturating_sub(SERVERS_SHOWN_MAX),
-        "zones": {
-            "served": totals.served,
-            "records": totals.records,
-            "octets": totals.octets,
-            "missing": totals.missing,
-            "absent": totals.absent,
-            "expired": totals.expired,
-            "troubled": totals.troubled,
-        },
-        "reloads": { "done": board.reloads, "failed": board.reloads_failed },
-    })
+/// How the server does.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Status)]
+pub(super) struct View {
+    #[schema(example = "0.1.0")]
+    version: &'static str,
+    uptime_seconds: u64,
+    /// Whether it is on its way to stop: it answers still, and is not ready any more.
+    draining: bool,
+    /// Whether the cores are being given what their caches had before the start.
+    restoring: bool,
+    /// Cores that answered in time.
+    cores_answering: usize,
+    /// Each core; of one that did not answer in time, that alone.
+    cores: Vec<Core<CoreState>>,
+    /// Questions in flight towards upstreams.
+    questions_in_flight: usize,
+    /// Clients that wait for an answer.
+    waiters: usize,
+    /// TCP connections of clients.
+    tcp_connections: usize,
+    /// The caches of all cores.
+    cache: CacheFigures,
+    #[serde(flatten)]
+    upstreams: Upstreams,
+    zones: ZonesView,
+    reloads: ReloadsView,
+    control: ControlView,
+    /// What is known of the query log.
+    query_log: LogView,
+    /// What is known of dnstap.
+    dnstap: TapView,
 }
 
-fn of_core(core: usize, answer: Option<(&Snapshot, &CoreStatus)>) -> Value {
-    let Some((snapshot, status)) = answer else {
-        return json!({ "core": core, "answers": false });
-    };
-    json!({
-        "core": core,
-        "answers": true,
-        "cpu": snapshot.cpu,
-        "questions_in_flight": snapshot.resolves,
-        "waiters": snapshot.waiters,
-        "tcp_connections": snapshot.tcp_connections,
-        "cache": {
-            "entries": status.cache.entries,
-            "octets": status.cache.octets,
-            "octets_max": status.cache.octets_max,
-        },
-    })
+/// What a core does.
+#[derive(Debug, Serialize, ToSchema)]
+struct CoreState {
+    core: usize,
+    /// Always true.
+    answers: bool,
+    /// The CPU to which it is pinned.
+    cpu: usize,
+    questions_in_flight: usize,
+    waiters: usize,
+    tcp_connections: usize,
+    cache: CoreCache,
 }
 
-/// Each pool with the number of its servers: none where their names have no addresses yet.
-fn of_pools(pools: &[Box<str>], seen: &[Seen<'_>]) -> Vec<Value> {
-    let mut servers = vec![0usize; pools.len()];
-    for &pool in seen.iter().flat_map(Seen::pools) {
-        // A core may still know of pools that a reload has just taken away.
-        if let Some(count) = servers.get_mut(pool as usize) {
-            *count += 1;
+/// What the cache of a core holds.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = CoreCacheSize)]
+struct CoreCache {
+    entries: usize,
+    octets: usize,
+    octets_max: usize,
+}
+
+/// The zones.
+#[derive(Debug, Serialize, ToSchema)]
+struct ZonesView {
+    served: usize,
+    records: usize,
+    /// Memory of all copies.
+    octets: usize,
+    /// Configured, and could not be loaded.
+    missing: usize,
+    /// Not transferred yet.
+    absent: usize,
+    /// Given up, for no primary was heard.
+    expired: usize,
+    /// The last refresh or transfer failed.
+    troubled: usize,
+}
+
+/// Reloads since the start.
+#[derive(Debug, Serialize, ToSchema)]
+struct ReloadsView {
+    done: u64,
+    failed: u64,
+}
+
+/// Who asked here in vain.
+#[derive(Debug, Serialize, ToSchema)]
+struct ControlView {
+    /// Requests that were not let in.
+    refused: u64,
+    /// Of these, those with a wrong token.
+    wrong_tokens: u64,
+    /// Connections that made room for others.
+    put_out: u64,
+}
+
+/// The query log.
+#[derive(Debug, Default, Serialize, ToSchema)]
+struct LogView {
+    /// Whether queries are to be logged.
+    enabled: bool,
+    /// Whether the data base takes them.
+    open: bool,
+    /// The data base.
+    file: Option<String>,
+    /// Why it does not take them, or what is wrong with it.
+    trouble: Option<String>,
+    /// Entries written since the start.
+    stored: u64,
+    /// Entries that could not be.
+    dropped: u64,
+    /// Attempts to open or to write that failed.
+    failures: u64,
+    /// Rows that there are.
+    rows: u64,
+    /// The size of the data base and its write-ahead log.
+    octets: u64,
+    oldest: Option<Moment>,
+    newest: Option<Moment>,
+}
+
+/// The way to a reader of dnstap.
+#[derive(Debug, Default, Serialize, ToSchema)]
+struct TapView {
+    /// Whether messages are to be sent.
+    enabled: bool,
+    /// Whether there is a reader.
+    connected: bool,
+    /// Where it listens.
+    to: Option<String>,
+    /// Why there is none.
+    trouble: Option<String>,
+    /// Messages given to the kernel.
+    sent: u64,
+    /// Messages that could not be: the sum of the following.
+    dropped: u64,
+    /// The queue from the cores was full.
+    dropped_queue: u64,
+    /// There was no reader.
+    dropped_unread: u64,
+    /// The reader went away or was too slow.
+    dropped_cut: u64,
+}
+
+/// What is known when somebody asks.
+pub(super) struct Known<'k> {
+    pub(super) snapshots: &'k [Option<Snapshot>],
+    pub(super) statuses: &'k [Option<CoreStatus>],
+    pub(super) board: &'k status::Status,
+    pub(super) access: &'k Access,
+    pub(super) query_log: Option<(query_log::Figures, String)>,
+    pub(super) dnstap: Option<dnstap::Figures>,
+    pub(super) uptime: Duration,
+}
+
+impl View {
+    pub(super) fn of(known: Known<'_>) -> View {
+        let Known { snapshots, statuses, board, access, query_log, dnstap, uptime } = known;
+        let sum = |figure: fn(&Snapshot) -> usize| snapshots.iter().flatten().map(figure).sum();
+        View {
+            version: env!("CARGO_PKG_VERSION"),
+            uptime_seconds: uptime.as_secs(),
+            draining: board.is_draining,
+            restoring: board.is_restoring,
+            cores_answering: both(snapshots, statuses).count(),
+            cores: of_each(snapshots, statuses, CoreState::of),
+            questions_in_flight: sum(|core| core.resolves),
+            waiters: sum(|core| core.waiters),
+            tcp_connections: sum(|core| core.tcp_connections),
+            cache: CacheFigures::of_all(snapshots, statuses),
+            upstreams: Upstreams::of(statuses, &board.pools, uptime),
+            zones: ZonesView::of(&board.totals),
+            reloads: ReloadsView { done: board.reloads, failed: board.reloads_failed },
+            control: ControlView {
+                refused: access.refused(),
+                wrong_tokens: access.wrong_tokens(),
+                put_out: access.put_out(),
+            },
+            query_log: query_log.map(|(figures, file)| LogView::of(figures, file)).unwrap_or_default(),
+            dnstap: dnstap.map(TapView::of).unwrap_or_default(),
         }
     }
-    pools.iter().zip(servers).map(|(name, servers)| json!({ "name": name, "servers": servers })).collect()
+}
+
+impl CoreState {
+    fn of(snapshot: &Snapshot, status: &CoreStatus) -> CoreState {
+        let cache = &status.cache;
+        CoreState {
+            core: snapshot.core,
+            answers: true,
+            cpu: snapshot.cpu,
+            questions_in_flight: snapshot.resolves,
+            waiters: snapshot.waiters,
+            tcp_connections: snapshot.tcp_connections,
+            cache: CoreCache { entries: cache.entries, octets: cache.octets, octets_max: cache.octets_max },
+        }
+    }
+}
+
+impl ZonesView {
+    fn of(totals: &Totals) -> ZonesView {
+        let &Totals { served, records, octets, missing, absent, expired, troubled, .. } = totals;
+        ZonesView { served, records, octets, missing, absent, expired, troubled }
+    }
+}
+
+impl LogView {
+    fn of(figures: query_log::Figures, file: String) -> LogView {
+        LogView {
+            enabled: figures.is_enabled,
+            open: figures.is_open,
+            file: Some(file),
+            trouble: figures.trouble,
+            stored: figures.stored,
+            dropped: figures.dropped,
+            failures: figures.failures,
+            rows: figures.rows,
+            octets: figures.file_octets + figures.wal_octets,
+            oldest: figures.oldest.map(Moment::at),
+            newest: figures.newest.map(Moment::at),
+        }
+    }
+}
+
+impl TapView {
+    fn of(figures: dnstap::Figures) -> TapView {
+        TapView {
+            enabled: figures.to.is_some(),
+            connected: figures.is_connected,
+            to: figures.to,
+            trouble: figures.trouble,
+            sent: figures.sent,
+            dropped: figures.dropped_queue + figures.dropped_unread + figures.dropped_cut,
+            dropped_queue: figures.dropped_queue,
+            dropped_unread: figures.dropped_unread,
+            dropped_cut: figures.dropped_cut,
+        }
+    }
 }

@@ -18,6 +18,7 @@ pub(super) const REFUSE: &str = "refuse";
 /// Puts what is wrong with `settings` into `faults`.
 pub(super) fn check(settings: &Settings, faults: &mut Collector) {
     listeners(settings, faults);
+    control(settings, faults);
     names(settings, faults);
     routes(settings, faults);
     loops(settings, faults);
@@ -48,6 +49,20 @@ fn listeners(settings: &Settings, faults: &mut Collector) {
             let message = format!("{} is `listen` of [control] too; choose another port for one", *listen.address);
             faults.push(listen.address.place(), message);
         }
+    }
+}
+
+/// Who asks from elsewhere must be told apart.
+fn control(settings: &Settings, faults: &mut Collector) {
+    if let Some(address) = *settings.control.listen
+        && !address.ip().is_loopback()
+        && settings.control.token_file.is_none()
+    {
+        let message = format!(
+            "`listen` in [control]: {address} is not a loopback address, and without `token_file` nobody can be told \
+             apart there; set `token_file`, or use 127.0.0.1 or [::1]"
+        );
+        faults.push(settings.control.listen.place(), message);
     }
 }
 

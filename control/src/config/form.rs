@@ -313,31 +313,22 @@ impl Form for Socket {
     }
 }
 
-/// A loopback address with a port, or nothing.
-pub(super) struct LoopbackSocket;
+/// An IP address with a port, or nothing.
+pub(super) struct OptionalSocket;
 
-impl Form for LoopbackSocket {
+impl Form for OptionalSocket {
     type Value = Option<SocketAddr>;
 
     fn read(&self, reader: &mut Reader<'_>, found: Found<'_>) -> Option<Option<SocketAddr>> {
         match found.get_ref().as_str() {
             Some("") => Some(None),
-            Some(text) => match text.parse::<SocketAddr>() {
-                Ok(address) if address.ip().is_loopback() => Some(Some(address)),
-                Ok(address) => reader.say(
-                    found,
-                    &format!(
-                        "{address} is not a loopback address, and this version cannot tell who asks there; use 127.0.0.1 or [::1]"
-                    ),
-                ),
-                Err(_) => reader.wrong(found, &self.accepts()),
-            },
+            Some(_) => Socket.read(reader, found).map(Some),
             None => reader.wrong(found, &self.accepts()),
         }
     }
 
     fn accepts(&self) -> String {
-        "a loopback address with a port, as \"127.0.0.1:8053\" or \"[::1]:8053\", or \"\" to turn it off".to_owned()
+        format!("{}, or \"\" to turn it off", Socket.accepts())
     }
 
     fn write(&self, value: &Option<SocketAddr>) -> String {

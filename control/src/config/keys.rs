@@ -19,11 +19,12 @@ use super::cookie::{CookieSecret, CookieSecretsForm};
 use super::fault::{At, Place};
 use super::files::{FileForm, FolderForm, ZoneFile};
 use super::form::{
-    Choice, Cores, CoresForm, Count, Destination, Flag, Form, List, LoopbackSocket, NameForm, Net, NetForm, Octets,
-    OptionalName, PoolName, Socket, Span, Text,
+    Choice, Cores, CoresForm, Count, Destination, Flag, Form, List, NameForm, Net, NetForm, Octets, OptionalName,
+    OptionalSocket, PoolName, Socket, Span, Text,
 };
 use super::pieces::Root;
 use super::rate::{Rate, RatesForm};
+use super::recording::{OptionalFile, TapTarget, TapTargetForm};
 use super::rrl::{Rrl, RrlForm};
 use super::schema::{KeyDescription, Reader, Table, TableDescription, settings};
 use super::transfer::{Allow, AllowForm, Peer, PeerForm, Secret, SecretFile, SecretFileForm, SecretForm};
@@ -63,6 +64,15 @@ pub enum LogFormat {
     Json,
 }
 
+/// Whose messages go to dnstap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TapMessages {
+    /// Those of clients and the replies to them.
+    Client,
+    /// Those to upstreams and theirs.
+    Resolver,
+}
+
 const HOUR: u64 = 3_600;
 const DAY: u64 = 24 * HOUR;
 
@@ -98,10 +108,11 @@ const fn peers(min: usize, max: usize) -> List<PeerForm> {
 
 const ALLOW_TRANSFER: List<AllowForm> = List { of: AllowForm, min: 0, max: ALLOW_TRANSFER_MAX };
 const USER_OCTETS_MAX: usize = 32;
+const HOSTS_MAX: usize = 64;
 
 /// Tables of the documented contract that this version does not have.
 pub(super) const TABLES_LATER: &[&str] =
-    &["auth", "certificate", "dnssec", "dnstap", "filter", "fleet", "group", "list", "query_log", "record", "resolver"];
+    &["auth", "certificate", "dnssec", "filter", "fleet", "group", "list", "record", "resolver"];
 
 settings! {
     /// The process as a whole.
@@ -131,6 +142,10 @@ settings! {
         /// Whether the master files of zones are watched, and what they include: what has changed, and rests, is read as
         /// with SIGHUP. The kernel tells of changes (inotify); where it cannot, files are looked at every 5 seconds.
         watch: bool = Flag, default "false";
+        /// Whether the process gives up, once its ports are bound, what it does not need: capabilities, and by Landlock (where
+        /// the kernel has it) all of the file system but the folders that this file names. A reload cannot read what lies
+        /// outside of them then. Changes need a restart.
+        sandbox: bool = Flag, default "true";
         later: [];
     }
 
@@ -302,7 +317,7 @@ settings! {
 
     /// Bounds on what clients can take up.
     single(0) limits: Limits {
-        /// TCP connections of clients at once, in all. Changes need a restart.
+        /// TCP connections of clients at once, in all: each core has an equal part.
         tcp_clients: u32 = Count { min: 1, max: 1_000_000 }, default "1000";
         /// A TCP connection on which nothing happens is closed after so long.
         tcp_idle: Duration = span(100, HOUR * 1_000), default r#""10s""#;
@@ -362,17 +377,54 @@ settings! {
         later: [];
     }
 
+    /// The query log: who asked for what, and what came of it, in a data base (SQLite) that `ringdns ctl queries` and
+    /// the interface for programs ask.
+    single(0) query_log: QueryLog {
+        /// Whether queries are logged.
+        enabled: bool = Flag, default "false";
+        /// The file of the data base; empty: `queries.sqlite` in `state` of [server].
+        file: Option<PathBuf> = OptionalFile, default r#""""#;
+        /// One query of so many is logged, drawn by chance. What is logged says so, and totals are counted up accordingly.
+        sample: u32 = Count { min: 1, max: 1_000_000 }, default "1";
+        /// How long queries are kept.
+        keep: Duration = Span { min: Duration::from_secs(HOUR), max: Duration::from_secs(3_650 * DAY), whole_seconds: true }, default r#""7d""#;
+        /// How large the file may be; the oldest queries make room.
+        size: u64 = Octets { min: 16 << 20, max: 1 << 40 }, default r#""1GiB""#;
+        /// So many bits of a client's IPv4 address are kept; with 24 the last octet is not.
+        client_prefix_v4: u32 = Count { min: 0, max: 32 }, default "32";
+        /// So many bits of a client's IPv6 address are kept.
+        client_prefix_v6: u32 = Count { min: 0, max: 128 }, default "128";
+        later: [];
+    }
+
+    /// Whole messages for others to read, as dnstap has them: over Frame Streams to one reader, without waiting for it.
+    single(0) dnstap: Dnstap {
+        /// Where the reader listens: "unix:PATH", or "tcp:ADDRESS:PORT"; empty: none.
+        to: Option<TapTarget> = TapTargetForm, optional r#""unix:/run/dnstap.sock""#;
+        /// Whose messages: of the "client", of the "resolver" that this server is to its upstreams, or both.
+        messages: Vec<At<TapMessages>> = List {
+            of: Choice { words: &[("client", TapMessages::Client), ("resolver", TapMessages::Resolver)], later: &[] },
+            min: 1,
+            max: 2,
+        }, default r#"["client", "resolver"]"#;
+        later: [];
+    }
+
     /// The control plane: health, figures and state of the server over HTTP, and what `ringdns ctl` asks for.
     single(0) control: Control {
-        /// Where it is asked; port 0 is a free one, told at start; empty turns it off. Changes need a restart.
-        listen: Option<SocketAddr> = LoopbackSocket, default r#""127.0.0.1:8053""#;
+        /// Where it is asked; port 0 is a free one, told at start; empty turns it off. Anything but a loopback address needs
+        /// a `token_file`, and who asks there must send the token for everything.
+        listen: Option<SocketAddr> = OptionalSocket, default r#""127.0.0.1:8053""#;
         /// A Unix socket for the same, at which changes need no token: only root and the user whose rights the process
-        /// keeps may use it. `ringdns ctl` prefers it. Changes need a restart.
+        /// keeps may use it. `ringdns ctl` prefers it.
         socket: Option<PathBuf> = SocketPathForm, default r#""""#;
         /// A file that holds a token and nothing else, as `openssl rand -hex 32` makes it, read whenever this file is.
         /// Who asks at `listen` for a change (flushing the cache, reloading) must send it, as `ringdns ctl` does. Without
         /// one, changes are for those who ask at `socket`.
         token_file: Option<TokenFile> = TokenFileForm, optional r#""control.token""#;
+        /// Names by which `listen` is asked, beside IP addresses and `localhost`: what comes under another name is refused,
+        /// so that a web page cannot have a browser ask here.
+        hosts: Vec<At<Name>> = List { of: NameForm, min: 0, max: HOSTS_MAX }, default "[]";
         later: [];
     }
 }

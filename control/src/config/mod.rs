@@ -13,6 +13,7 @@ mod page;
 mod pieces;
 mod print;
 mod rate;
+mod recording;
 mod rrl;
 mod schema;
 mod transfer;
@@ -28,17 +29,20 @@ use std::path::{Path, PathBuf};
 
 use ringdns_shard::wire::name::{self, Name};
 
+use crate::confined::unreadable;
+
 pub use control::{Token, TokenFile};
 pub use cookie::CookieSecret;
 pub use fault::{At, Fault, Faults, Place};
 pub use files::ZoneFile;
 pub use form::{Cores, Net};
 pub use keys::{
-    Cache, Control, Key, Limits, Listen, Log, LogFormat, Protocol, Replicas, Route, Server, Settings, Steering,
-    Template, Upstream, Zone,
+    Cache, Control, Dnstap, Key, Limits, Listen, Log, LogFormat, Protocol, QueryLog, Replicas, Route, Server, Settings,
+    Steering, TapMessages, Template, Upstream, Zone,
 };
 pub use page::{default_file, reference};
 pub use rate::Rate;
+pub use recording::TapTarget;
 pub use ringdns_shard::tsig::Algorithm;
 pub use rrl::Rrl;
 pub use transfer::{Allow, Peer, Secret, SecretFile};
@@ -160,7 +164,7 @@ pub struct Read {
 
 /// The whole of a regular file of bounded size.
 fn text_of(file: &Path, octets_max: u64) -> io::Result<String> {
-    let file = File::open(file)?;
+    let file = File::open(file).map_err(|error| unreadable(file, error))?;
     if file.metadata()?.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());
     }

@@ -5,6 +5,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use crate::confined::unreadable;
+
 /// A digest of a configuration file, and of every file that it has had read.
 #[derive(Debug, Default)]
 pub(crate) struct Print {
@@ -53,7 +55,8 @@ pub(super) fn small_file(path: &Path, octets_max: u64) -> io::Result<String> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
     }
     let mut text = String::new();
-    File::open(path)?.take(octets_max + 1).read_to_string(&mut text)?;
+    let file = File::open(path).map_err(|error| unreadable(path, error))?;
+    file.take(octets_max + 1).read_to_string(&mut text)?;
     if text.len() as u64 > octets_max {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is longer than {octets_max} octets")));
     }

@@ -230,17 +230,16 @@ fn what_needs_a_restart_is_named_and_stays() {
             "`cores` in [server]",
             "`user` in [server]",
             "`replicas` in [server]",
-            "`tcp_clients` in [limits]",
-            "`listen` in [control]",
             "`address` and `protocols` in [[listen]]",
             "`udp_ports` in [[upstream]]",
         ]
     );
     let images = scene.plane.images();
     assert_eq!((images.len(), images[0].listeners.len(), images[0].bounds.udp_ports), (2, 1, 8));
-    assert_eq!(images[0].bounds.tcp_idle, Duration::from_secs(1), "this one needs none");
+    let bounds = images[0].bounds;
+    assert_eq!((bounds.tcp_idle, bounds.tcp_connections), (Duration::from_secs(1), 2), "these need none");
     assert_eq!(scene.rcode(b"a"), NOERROR, "a listener that is not in the file keeps its `allow`");
-    assert_eq!(scene.reload().unwrap().waiting.len(), 7, "they wait still");
+    assert_eq!(scene.reload().unwrap().waiting.len(), 5, "they wait still");
 }
 
 #[test]

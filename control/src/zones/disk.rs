@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use ringdns_shard::wire::name::{self, Name};
 
+use crate::confined::unwritable;
+
 /// Octets of one component of a path; file systems take 255, of which endings need some.
 const COMPONENT_OCTETS_MAX: usize = 200;
 /// What the file name of the root zone is. An escape of no other name looks like it.
@@ -30,6 +32,7 @@ impl Folder {
     /// What to tell people: it cannot be made or written, or another process has it.
     pub(crate) fn open(path: &Path) -> Result<Folder, String> {
         let unusable = |error: io::Error| {
+            let error = unwritable(path, error);
             format!(
                 "the folder {} cannot be used: {error}; `state` in [server] names it, and the server must be allowed to \
                  write there",
@@ -131,7 +134,7 @@ pub(crate) fn replace_as(
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::create_dir_all(folder)?;
+    fs::create_dir_all(folder).map_err(|error| unwritable(folder, error))?;
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
     let new = PathBuf::from(new);
@@ -149,7 +152,7 @@ pub(crate) fn replace_as(
         // What is left of an attempt is in nobody's way but the disk's.
         let _ = fs::remove_file(&new);
     }
-    written
+    written.map_err(|error| unwritable(path, error))
 }
 
 /// Removes a file; that it is not there is as good.

@@ -15,7 +15,6 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::sleep_until;
 
 use self::files::Look;
-use super::complaints::Complaints;
 use super::exchange::{self, Ask, Outcome, PACE, Pace};
 use super::keeping::{self, Keeping};
 use super::notices::{Notices, Notified};
@@ -33,6 +32,7 @@ use crate::config::{Peer, Read, Refused};
 use crate::cores::Cores;
 use crate::images::Resolved;
 use crate::load::Served;
+use crate::orders::NotBegun;
 use crate::plane::{Anew, NotReloaded, Plane, Reloaded, unix_seconds};
 
 /// How long the cores may take to take new images.
@@ -82,6 +82,15 @@ pub(crate) struct Figures {
     pub(crate) notices_waiting: u64,
     /// Versions that could not be kept on disk.
     pub(crate) unwritten: u64,
+}
+
+/// What has begun with a zone that is to be read anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Begun {
+    /// Its primaries are being asked.
+    Asking,
+    /// It is being read.
+    Reading,
 }
 
 /// How a reload went.
@@ -156,7 +165,6 @@ pub(crate) struct Life {
     figures: Figures,
     /// The cores have something else than when this was asked for last.
     has_news: bool,
-    complaints: Complaints,
     watch: Watch,
     watcher: Arc<Mutex<Watcher>>,
     stirs: mpsc::Receiver<()>,
@@ -188,7 +196,6 @@ impl Life {
             swap: Swap::default(),
             figures: Figures::default(),
             has_news: false,
-            complaints: Complaints::default(),
             watch: Watch::default(),
             watcher: Arc::new(Mutex::new(Watcher::new(sender))),
             stirs,
@@ -270,7 +277,6 @@ impl Life {
 
     /// Looks after what nothing else calls for, once a second or so.
     pub(crate) fn tick(&mut self) {
-        self.complaints.sum_up(Instant::now());
         let free = self.plane.store.graveyard.free();
         if !free.is_empty() {
             self.workers.leave(move || drop(free));
@@ -293,6 +299,26 @@ impl Life {
             None => Ok(Some(Box::new(source.read()?))),
         };
         self.tasks.spawn(async move { Done::Configured(workers.run(read).await) });
+    }
+
+    /// Begins to read one zone anew; to be called as [`Life::reload`] is, which gives the same report in the end. A copy is
+    /// none that is read: its primaries are asked at once, and there is no report.
+    pub(crate) fn reload_zone(&mut self, apex: &Name) -> Result<Begun, NotBegun> {
+        let now = self.plane.now();
+        let zone = self.plane.store.zone_mut(apex).ok_or(NotBegun::Unknown)?;
+        if let Some(secondary) = zone.secondary_mut() {
+            secondary.on_notify(now, None, None);
+            self.look_after(apex, now);
+            return Ok(Begun::Asking);
+        }
+        if zone.wanted().copy().is_some() {
+            return Err(NotBegun::Impossible(
+                "the catalog is made here, of the zones that it lists: reload one of them",
+            ));
+        }
+        let (prepared, workers) = (self.plane.prepare_zone(apex), self.workers.clone());
+        self.tasks.spawn(async move { Done::Loaded(workers.run(move || Box::new(prepared.load())).await) });
+        Ok(Begun::Reading)
     }
 
     fn on_configured(&mut self, read: Option<Result<Option<Box<Read>>, Refused>>) -> Option<Report> {
@@ -504,7 +530,7 @@ impl Life {
                 self.figures.refreshes_failed += 1;
                 self.figures.transfers_failed += u64::from(in_transfer);
                 let before = zone.troubles.iter().position(|(with, _)| *with == peer.address);
-                if before.is_none_or(|at| zone.troubles[at].1 != why) && self.complaints.may_say(Instant::now()) {
+                if before.is_none_or(|at| zone.troubles[at].1 != why) {
                     log::warn!("the zone {apex} cannot be had from {}: {why}", peer.address);
                 }
                 match before {
@@ -630,9 +656,7 @@ impl Life {
             Ok(()) => self.figures.notices_out += 1,
             Err(why) => {
                 self.figures.notices_out_failed += 1;
-                if self.complaints.may_say(Instant::now()) {
-                    log::warn!("{} is not told that the zone {} has changed: {why}", notice.peer.address, notice.zone);
-                }
+                log::warn!("{} is not told that the zone {} has changed: {why}", notice.peer.address, notice.zone);
             }
         }
         self.telling.done(notice);

@@ -19,10 +19,8 @@
 //! | `owners` | whose a member is that several catalogs list |
 //! | `graveyard` | what may still be read by a core |
 //! | `watch`, `watcher` | master files that change by themselves: pure; what the kernel tells of them |
-//! | `complaints` | how much trouble is told: pure |
 //! | `workers` | threads at the lowest priority |
 
-mod complaints;
 mod disk;
 mod exchange;
 mod graveyard;
@@ -48,7 +46,7 @@ pub use notices::{Notices, Notifier, notices};
 pub(crate) use disk::{Folder, Listing, remove, replace_as};
 pub(crate) use exchange::udp_socket;
 pub(crate) use keeping::{Keeping, journal_for};
-pub(crate) use life::{Figures, Life, Report};
+pub(crate) use life::{Begun, Figures, Life, Report};
 pub(crate) use owners::Owners;
 pub(crate) use store::{Gone, Place, Store, Zone, begins_anew};
 pub(crate) use succession::{Making, Scene};

@@ -55,6 +55,11 @@ impl Zone {
         }
     }
 
+    /// What loading it again takes.
+    fn job(&self) -> Job {
+        Job { wanted: Arc::clone(&self.wanted), kept: self.served.clone(), keeping: Arc::clone(&self.keeping) }
+    }
+
     /// What is wanted of it.
     pub(crate) fn wanted(&self) -> &Wanted {
         &self.wanted
@@ -220,12 +225,12 @@ impl Store {
 
     /// What loading again takes where the same zones are wanted: those that are read from a master file may have changed.
     pub(crate) fn jobs_again(&self) -> Vec<Job> {
-        let job = |zone: &Zone| Job {
-            wanted: Arc::clone(&zone.wanted),
-            kept: zone.served.clone(),
-            keeping: Arc::clone(&zone.keeping),
-        };
-        self.zones.iter().filter(|zone| zone.wanted.copy().is_none()).map(job).collect()
+        self.zones.iter().filter(|zone| zone.wanted.copy().is_none()).map(Zone::job).collect()
+    }
+
+    /// The same of one of those zones.
+    pub(crate) fn job_again(&self, apex: &Name) -> Option<Job> {
+        self.zone(apex).filter(|zone| zone.wanted.copy().is_none()).map(Zone::job)
     }
 
     /// Wants these zones and no others. Those that are here stay, with what is wanted of them now; those in `anew` begin

@@ -4,7 +4,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ringdns_shard::limits::UPSTREAM_SOCKETS_MAX;
 use socket2::{Socket, Type};
@@ -21,10 +21,9 @@ pub struct Plan {
     pub cpus: Vec<usize>,
     /// Where clients are served; the index of each is [`Client::listener`](ringdns_shard::Client::listener).
     pub listens: Vec<Listen>,
-    /// Connections of clients, in all over the cores: each core gets its share, at least one.
+    /// Connections of clients, in all over the cores, for which there must be descriptors. How many a core takes, its
+    /// images say.
     pub tcp_clients: usize,
-    /// How long a connection may stay without use, a message or a reply on it incomplete. New images bring their own.
-    pub tcp_idle: Duration,
     /// Sockets that each core keeps towards upstreams, for each address family: 1 to [`UPSTREAM_SOCKETS_MAX`].
     pub udp_ports: u8,
 }
@@ -128,7 +127,12 @@ fn check(plan: &Plan) -> Result<(), Trouble> {
             return Err(Trouble::new(format!("CPU {cpu} is named twice: name each CPU once in [server] cores")));
         }
     }
-    let needed = files_needed(plan) as u64;
+    check_files(files_beside_clients(plan), plan.tcp_clients)
+}
+
+/// Whether so many files may be open, and so many connections of clients.
+pub(crate) fn check_files(beside_clients: usize, tcp_clients: usize) -> Result<(), Trouble> {
+    let needed = beside_clients.saturating_add(tcp_clients) as u64;
     let allowed = files_max();
     if needed > allowed {
         return Err(Trouble::new(format!(
@@ -139,10 +143,11 @@ fn check(plan: &Plan) -> Result<(), Trouble> {
     Ok(())
 }
 
-fn files_needed(plan: &Plan) -> usize {
+/// Descriptors that a plan needs for all but connections of clients.
+pub(crate) fn files_beside_clients(plan: &Plan) -> usize {
     let sockets = plan.listens.iter().map(|listen| usize::from(listen.udp) + usize::from(listen.tcp)).sum::<usize>();
     let a_core = FILES_A_CORE + sockets + 2 * usize::from(plan.udp_ports);
-    (FILES_BASE + plan.cpus.len() * a_core).saturating_add(plan.tcp_clients)
+    FILES_BASE + plan.cpus.len() * a_core
 }
 
 fn bind_listener(listen: Listen, cores: usize) -> Result<(u16, Sockets), Trouble> {
@@ -294,13 +299,7 @@ mod tests {
     #[test]
     fn cpus_and_files_are_checked() {
         let online = cpus_online().unwrap();
-        let plan = |cpus: Vec<usize>, tcp_clients| Plan {
-            cpus,
-            listens: Vec::new(),
-            tcp_clients,
-            tcp_idle: Duration::from_secs(1),
-            udp_ports: 1,
-        };
+        let plan = |cpus: Vec<usize>, tcp_clients| Plan { cpus, listens: Vec::new(), tcp_clients, udp_ports: 1 };
         let trouble = |plan| bind(plan).unwrap_err().to_string();
         assert!(trouble(plan(Vec::new(), 1)).contains("no CPU"));
         assert!(trouble(plan(vec![100_000], 1)).contains("CPU 100000"));

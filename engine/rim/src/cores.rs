@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
@@ -9,10 +10,11 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use ringdns_shard::Images;
-use ringdns_shard::cache::Flush;
+use ringdns_shard::cache::{Cached, Flush, Listed};
 use ringdns_shard::wire::message::Malformed;
+use ringdns_shard::wire::name::Name;
 
-use crate::bind::Bound;
+use crate::bind::{Bound, check_files, files_beside_clients};
 use crate::engine::Events;
 use crate::limits::{MESSAGES_MAX, STOP_GRACE};
 use crate::telemetry::{Portion, Snapshot, Status};
@@ -28,6 +30,9 @@ pub struct Cores(Arc<Handles>);
 struct Handles {
     links: Vec<Link>,
     failure: Failure,
+    files_beside_clients: usize,
+    /// Connections that the cores take in all, by their images.
+    tcp_connections: AtomicUsize,
 }
 
 /// What keeps contact with one core.
@@ -52,7 +57,12 @@ impl Bound {
         let count = self.plan.cpus.len();
         assert_eq!((images.len(), seeds.len()), (count, count));
         assert!(images.iter().all(|images| images.listeners.len() == self.plan.listens.len()));
-        let mut handles = Handles { links: Vec::with_capacity(count), failure: Failure::default() };
+        let mut handles = Handles {
+            links: Vec::with_capacity(count),
+            failure: Failure::default(),
+            files_beside_clients: files_beside_clients(&self.plan),
+            tcp_connections: AtomicUsize::new(tcp_connections(&images)),
+        };
         let mut began = Vec::with_capacity(count);
         let mut listeners: Vec<_> =
             self.listeners.into_iter().map(|sockets| (sockets.udp.into_iter(), sockets.tcp.into_iter())).collect();
@@ -71,8 +81,6 @@ impl Bound {
                 tcp: listeners.iter_mut().map(|(_, tcp)| tcp.next()).collect(),
                 upstream_v4: upstream.v4,
                 upstream_v6: upstream.v6,
-                tcp_connections: (self.plan.tcp_clients / count).max(1),
-                tcp_idle: self.plan.tcp_idle,
                 events: events.clone(),
                 messages,
                 bell: Arc::new(bell),
@@ -101,6 +109,7 @@ impl Cores {
     /// are not named have taken theirs.
     pub fn swap(&self, images: Vec<Arc<Images>>, limit: Duration) -> Result<(), Unresponsive> {
         assert_eq!(images.len(), self.0.links.len());
+        self.warn_of_files(tcp_connections(&images));
         let mut images = images.into_iter();
         let old = self.ask_all(limit, |reply| Message::Swap(images.next().expect("there is one for each core"), reply));
         let cores: Vec<usize> = old.iter().enumerate().filter(|(_, old)| old.is_none()).map(|(core, _)| core).collect();
@@ -112,7 +121,8 @@ impl Cores {
         self.ask_all(limit, Message::Snapshot)
     }
 
-    /// Whether every core answered in time: what a watchdog wants to know.
+    /// Whether every core answered a question of its own in time ([`Shard::probe`](ringdns_shard::Shard::probe)): what a
+    /// watchdog wants to know.
     pub fn probe(&self, limit: Duration) -> bool {
         self.ask_all(limit, Message::Probe).iter().all(Option::is_some)
     }
@@ -155,6 +165,24 @@ impl Cores {
         if unresponsive.is_empty() { Ok(gone) } else { Err(Unresponsive { cores: unresponsive }) }
     }
 
+    /// What each core's cache has for a name, of every type; `None` for one that did not answer in time.
+    pub fn cache_look(&self, name: &Name, limit: Duration) -> Vec<Option<Vec<Cached>>> {
+        let name = Arc::new(name.clone());
+        self.ask_all(limit, |reply| Message::CacheLook(name.clone(), reply))
+    }
+
+    /// A part of what a core's cache has at and below a name, from `cursor` on, which is 0 at first. `core` is below
+    /// [`Cores::count`].
+    pub fn cache_list(&self, core: usize, below: &Name, cursor: u64, limit: Duration) -> Result<Listed, Unresponsive> {
+        self.ask(core, limit, |reply| Message::CacheList(below.clone(), cursor, reply))
+    }
+
+    /// Has every core hand over what it has recorded so far, as [`Event::Logged`](crate::Event::Logged) and
+    /// [`Event::Tapped`](crate::Event::Tapped); false where one did not in time.
+    pub fn hand_over(&self, limit: Duration) -> bool {
+        self.ask_all(limit, Message::HandOver).iter().all(Option::is_some)
+    }
+
     /// The part of a core's cache from `cursor` on, which is 0 at first. `core` is below [`Cores::count`].
     pub fn cache_out(&self, core: usize, cursor: u64, limit: Duration) -> Result<Portion, Unresponsive> {
         self.ask(core, limit, |reply| Message::CacheOut(cursor, reply))
@@ -186,6 +214,16 @@ impl Cores {
             link.send(Message::Stop(drain), deadline);
         }
         self.0.links.iter().map(|link| link.end(deadline)).collect()
+    }
+
+    /// Where more connections are to be taken now than there may be descriptors for, people should know: the rest is
+    /// accepted when others have gone.
+    fn warn_of_files(&self, tcp_connections: usize) {
+        if self.0.tcp_connections.swap(tcp_connections, Ordering::Relaxed) != tcp_connections
+            && let Err(trouble) = check_files(self.0.files_beside_clients, tcp_connections)
+        {
+            log::warn!("{trouble}");
+        }
     }
 
     /// Sends a message to every core, then waits for the answers; `limit` is for all of it.
@@ -268,6 +306,11 @@ fn spawn(beginning: Beginning, messages: Sender<Message>, failure: Failure) -> R
         .spawn(body)
         .map_err(|error| Trouble::new(format!("cannot start the thread of core {index}: {error}; raise LimitNPROC")))?;
     Ok((Link { messages, bell, last, thread: Mutex::new(Some(thread)) }, started))
+}
+
+/// Connections of clients that cores with these images take in all.
+fn tcp_connections(images: &[Arc<Images>]) -> usize {
+    images.iter().map(|images| images.bounds.tcp_connections).sum()
 }
 
 fn text_of(panic: &(dyn Any + Send)) -> &str {

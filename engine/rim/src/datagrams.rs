@@ -198,6 +198,11 @@ impl Outgoing {
         self.count == 0
     }
 
+    /// How many datagrams wait to be sent.
+    pub(crate) fn waiting(&self) -> usize {
+        self.count - self.first
+    }
+
     /// Whether [`Outgoing::slot`] has no room.
     pub(crate) fn is_full(&self) -> bool {
         self.count == BATCH_DATAGRAMS
@@ -574,7 +579,8 @@ mod tests {
             assert!(batch.slot().is_none());
             let outcome = batch.flush(socket.as_raw_fd());
             sent += outcome.sent;
-            assert_eq!(outcome.refused, 0);
+            let waiting = if outcome.blocked { BATCH_DATAGRAMS - outcome.sent } else { 0 };
+            assert_eq!((outcome.refused, batch.waiting()), (0, waiting));
             if outcome.blocked {
                 break outcome;
             }

@@ -2,8 +2,8 @@
 //! never across one.
 //!
 //! Every event follows the same path: a task hands it to the shard ([`Shard::on_query`] and its siblings), then
-//! [`Core::act`] does what the shard asks for, then [`Core::settle`] sends what has piled up, in batches, and sets the
-//! alarm.
+//! [`Core::act`] does what the shard asks for, then [`Core::settle`] sends what has piled up, in batches, hands over what
+//! has been recorded, and sets the alarm.
 
 use std::cell::RefCell;
 use std::io;
@@ -15,8 +15,9 @@ use std::time::Duration;
 
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
-use ringdns_shard::cache::Figures;
+use ringdns_shard::cache::{Cached, Figures, Listed};
 use ringdns_shard::limits::MESSAGE_OCTETS_MAX;
+use ringdns_shard::telemetry::{Handed, log, tap};
 use ringdns_shard::wire::message::Malformed;
 use ringdns_shard::wire::name::Name;
 use ringdns_shard::{Action, Client, Images, Outcome, Shard, Time, Transport};
@@ -42,6 +43,10 @@ pub enum Event {
         /// The primary.
         peer: IpAddr,
     },
+    /// A chunk of the query log is full, or was asked for ([`Cores::hand_over`](crate::Cores::hand_over)).
+    Logged(Handed<log::Chunk>),
+    /// The same of the messages for dnstap.
+    Tapped(Handed<tap::Chunk>),
 }
 
 /// Who is told of events. Called on the thread of a core, between two packets: it must not block, and not take long.
@@ -68,6 +73,8 @@ pub(crate) struct Core {
     pub(crate) exchanges: Exchanges,
     /// Replies over TCP and the octets of actions, [`MESSAGE_OCTETS_MAX`] of them.
     pub(crate) buffer: Box<[u8]>,
+    /// Whether a request of the event at hand has been answered at once.
+    has_answered: bool,
     events: Events,
     alarm: Alarm,
     /// When the connections are looked at next; `None` while there are none.
@@ -83,8 +90,6 @@ pub(crate) struct Parts {
     pub(crate) seed: [u8; 32],
     pub(crate) udp: Vec<Option<udp::End>>,
     pub(crate) upstream: upstream::Sockets,
-    pub(crate) tcp_connections: usize,
-    pub(crate) tcp_idle: Duration,
     pub(crate) events: Events,
 }
 
@@ -92,6 +97,7 @@ impl Shared {
     /// A core with its shard, on the thread that will run it.
     pub(crate) fn new(parts: Parts) -> io::Result<Rc<Shared>> {
         let alarm = Alarm::new()?;
+        let connections = Connections::new(&parts.images.bounds);
         let mut shard = Shard::new(parts.images, parts.seed);
         shard.on_clock(clock::unix_seconds());
         Ok(Rc::new_cyclic(|me| Shared {
@@ -101,10 +107,11 @@ impl Shared {
                 shard,
                 counters: RimCounters::default(),
                 udp: parts.udp,
-                connections: Connections::new(parts.tcp_connections, parts.tcp_idle),
+                connections,
                 upstream: parts.upstream,
                 exchanges: Exchanges::default(),
                 buffer: vec![0; MESSAGE_OCTETS_MAX].into_boxed_slice(),
+                has_answered: false,
                 events: parts.events,
                 alarm,
                 sweep_at: None,
@@ -139,10 +146,17 @@ impl Core {
         };
         let client =
             Client { peer: datagram.peer, local: datagram.local, via: Transport::Udp, listener, connection: 0 };
-        if let Outcome::Reply(octets) = self.shard.on_query(now, &client, datagram.octets, slot) {
+        let outcome = self.shard.on_query(now, &client, datagram.octets, slot);
+        if let Outcome::Reply(octets) = outcome {
             end.outgoing.push(octets, client.peer, client.local);
         }
+        self.came_to(outcome);
         self.act(now);
+    }
+
+    /// What came of a request: an event in which one has been answered is timed at its end.
+    pub(crate) fn came_to(&mut self, outcome: Outcome) {
+        self.has_answered |= matches!(outcome, Outcome::Reply(_) | Outcome::Transfer(_));
     }
 
     /// Does what the shard asks for, until it asks for nothing more.
@@ -171,7 +185,8 @@ impl Core {
         }
     }
 
-    /// Sends what has piled up and sets the alarm. The end of every event.
+    /// Sends what has piled up, hands over what has been recorded, where that is enough, and sets the alarm. The end of
+    /// every event, which began at `now`.
     pub(crate) fn settle(&mut self, now: Time) {
         for listener in 0..self.udp.len() {
             if self.udp[listener].as_ref().is_some_and(|end| !end.outgoing.is_empty()) {
@@ -180,7 +195,38 @@ impl Core {
         }
         self.flush_connections(now);
         self.flush_upstreams();
+        if std::mem::take(&mut self.has_answered) {
+            self.shard.on_sent(now, clock::now());
+        }
+        if self.shard.log().is_full() {
+            self.hand_over_log();
+        }
+        if self.shard.tap().is_full() {
+            self.hand_over_tap();
+        }
         self.set_alarm(now);
+    }
+
+    /// Hands over what has been recorded so far. Between two events: what is not sent yet has no latency.
+    pub(crate) fn hand_over(&mut self) {
+        self.hand_over_log();
+        self.hand_over_tap();
+    }
+
+    fn hand_over_log(&mut self) {
+        while let Some(chunk) = self.shard.log().take() {
+            (self.events)(Event::Logged(self.handed(chunk)));
+        }
+    }
+
+    fn hand_over_tap(&mut self) {
+        if let Some(chunk) = self.shard.tap().take() {
+            (self.events)(Event::Tapped(self.handed(chunk)));
+        }
+    }
+
+    fn handed<C>(&self, chunk: C) -> Handed<C> {
+        Handed { core: self.index, now: clock::now(), unix_micros: clock::unix_micros(), chunk }
     }
 
     /// Sends what waits for the clients of a listener. Where its socket takes no more, a task sends the rest when it
@@ -210,28 +256,49 @@ impl Core {
     /// New images take the place of the old ones, which are returned for another thread to free.
     pub(crate) fn swap(&mut self, images: Arc<Images>) -> Arc<Images> {
         let now = self.now();
-        self.connections.idle_timeout = images.bounds.tcp_idle;
+        self.connections.set_bounds(&images.bounds);
+        if images.recording != self.shard.images().recording {
+            // Nobody asks for the rest of what is no longer recorded.
+            self.hand_over();
+        }
         let old = self.shard.on_images(now, images);
         self.act(now);
         self.settle(now);
         old
     }
 
-    /// What this core tells about itself.
-    pub(crate) fn snapshot(&self) -> Snapshot {
+    /// What this core tells about itself, and how many messages wait for it.
+    pub(crate) fn snapshot(&self, messages_waiting: usize) -> Snapshot {
         let Figures { entries: cache_entries, octets: cache_octets, .. } = self.shard.cache_figures();
         Snapshot {
             core: self.index,
             cpu: self.cpu,
             shard: self.shard.counters().clone(),
+            telemetry: Box::new(self.shard.telemetry().clone()),
+            cpu_micros: clock::cpu_micros(),
             rim: self.counters.clone(),
             resolves: self.shard.resolves_in_flight(),
             waiters: self.shard.waiters(),
             tcp_connections: self.connections.open(),
             upstream_connections: self.exchanges.connections(),
+            datagrams_waiting: self.udp.iter().flatten().map(|end| end.outgoing.waiting()).sum(),
+            messages_waiting,
             cache_entries,
             cache_octets,
         }
+    }
+
+    /// The end: whoever waits waits in vain, what has been recorded is handed over, and connections are closed. Returns
+    /// the last snapshot.
+    pub(crate) fn end(&mut self, messages_waiting: usize) -> Snapshot {
+        let waiters = self.shard.waiters();
+        let now = self.now();
+        self.shard.abandon_waiters(now);
+        self.hand_over();
+        let last = Snapshot { waiters, ..self.snapshot(messages_waiting) };
+        self.connections.close_all();
+        self.exchanges = Exchanges::default();
+        last
     }
 
     /// What this core tells of its upstreams and of its cache.
@@ -242,6 +309,16 @@ impl Core {
             servers: self.shard.server_states(),
             cache: self.shard.cache_figures(),
         }
+    }
+
+    /// What the cache has for a name.
+    pub(crate) fn cache_look(&self, name: &Name) -> Vec<Cached> {
+        self.shard.cache_look(clock::now(), name)
+    }
+
+    /// The part of the cache's list at and below a name that begins at a cursor.
+    pub(crate) fn cache_list(&self, below: &Name, cursor: u64) -> Listed {
+        self.shard.cache_list(clock::now(), below, cursor)
     }
 
     /// The part of the cache that begins at a cursor.

@@ -1,7 +1,7 @@
 //! What touches the kernel: executors and their pinning, sockets, timers, messages between threads.
 //!
 //! A process uses it in this order: [`preflight`](fn@preflight) → [`bind`](fn@bind) → [`drop_privileges`]
-//! → [`Bound::start`] → [`Cores`].
+//! → [`confine`] → [`Bound::start`] → [`Cores`].
 //! Each core is one pinned OS thread with one io_uring executor and one [`Shard`](ringdns_shard::Shard); nothing in a
 //! query's path is shared between cores.
 //!
@@ -10,6 +10,7 @@
 //! | `limits` | every bound of the rim |
 //! | `trouble` | what to tell people when the environment is at fault |
 //! | `preflight`, `privileges` | io_uring, resource limits, CPUs; giving up root |
+//! | `sandbox` | giving up capabilities and, by Landlock, most of the file system |
 //! | `telemetry` | counters of the rim, snapshots of a core |
 //! | `runtime`, `clock` | the only users of glommio, and of the clock |
 //! | `sockets`, `bind` | making sockets, with their options; the plan of a process |
@@ -40,6 +41,7 @@ mod memory;
 mod preflight;
 mod privileges;
 mod runtime;
+mod sandbox;
 #[allow(unsafe_code)]
 mod sockets;
 mod tcp;
@@ -57,6 +59,7 @@ pub use engine::{Event, Events};
 pub use memory::{Memory, give_back, sparingly};
 pub use preflight::{cpus_online, preflight};
 pub use privileges::drop_privileges;
+pub use sandbox::{Reach, confine};
 pub use telemetry::{Portion, RimCounters, Snapshot, Status};
 pub use trouble::{Trouble, Unresponsive};
 pub use turns::take_short_turns;

@@ -1,4 +1,5 @@
-//! Every bound of the rim, the unit last in the name. Settings of a user arrive in [`Plan`](crate::Plan) instead.
+//! Every bound of the rim, the unit last in the name. Settings of a user arrive in [`Plan`](crate::Plan) and
+//! in the images instead.
 
 use std::time::Duration;
 

@@ -26,8 +26,10 @@ pub fn cpus_online() -> Result<Vec<usize>, Trouble> {
 pub fn preflight(cores: usize) -> Result<(), Trouble> {
     raise_soft_limit(Resource::RLIMIT_NOFILE);
     raise_soft_limit(Resource::RLIMIT_MEMLOCK);
-    let locked = soft_limit(Resource::RLIMIT_MEMLOCK);
-    if locked < MEMLOCK_OCTETS_MIN && !raise_hard_limit(Resource::RLIMIT_MEMLOCK, cores as u64 * MEMLOCK_OCTETS_MIN) {
+    let (locked, wanted) = (soft_limit(Resource::RLIMIT_MEMLOCK), cores as u64 * MEMLOCK_OCTETS_MIN);
+    // A privileged process would get by without, but it gives that up before the rings are made.
+    let has_room = locked >= wanted || raise_hard_limit(Resource::RLIMIT_MEMLOCK, wanted);
+    if !has_room && locked < MEMLOCK_OCTETS_MIN {
         return Err(Trouble::new(format!(
             "the limit of locked memory (RLIMIT_MEMLOCK) is {} KiB and io_uring needs {} KiB: raise it with \
              LimitMEMLOCK=infinity in the systemd unit, `ulimit -l unlimited`, or `--ulimit memlock=-1` for a container",
@@ -63,7 +65,7 @@ fn raise_hard_limit(resource: Resource, to: rlim_t) -> bool {
 
 /// Makes a ring of one entry and closes it again, on a thread of its own: a while after a ring is gone, the kernel
 /// interrupts a system call of the thread that made it, and callers do not expect that.
-fn io_uring_allowed() -> Result<(), Trouble> {
+pub(crate) fn io_uring_allowed() -> Result<(), Trouble> {
     let Err(error) = thread::scope(|scope| scope.spawn(make_a_ring).join().expect("it does not panic")) else {
         return Ok(());
     };

@@ -4,6 +4,7 @@ use std::ffi::CString;
 
 use nix::unistd::{Uid, User, initgroups, setgid, setresuid, setuid};
 
+use crate::sandbox::empty_bounding_set;
 use crate::trouble::Trouble;
 
 /// Makes all threads of this process run as `user`, with that user's groups, for good; with root go its capabilities.
@@ -24,6 +25,9 @@ pub fn drop_privileges(user: &str) -> Result<(), Trouble> {
         ))
     };
     let name = CString::new(user).map_err(|_| Trouble::new("a user's name has no zero octets"))?;
+    empty_bounding_set().map_err(|error| {
+        Trouble::new(format!("cannot give up the capabilities of root ({error}): start without CAP_SETPCAP"))
+    })?;
     // The C library's calls, not the bare system calls: they reach every thread of the process.
     initgroups(&name, entry.gid).map_err(|error| failed("setgroups", error))?;
     setgid(entry.gid).map_err(|error| failed("setgid", error))?;

@@ -2,7 +2,7 @@
 
 use ringdns_shard::Time;
 use ringdns_shard::cache::Figures;
-use ringdns_shard::telemetry::Counters;
+use ringdns_shard::telemetry::{Counters, Telemetry};
 use ringdns_shard::upstream::ServerState;
 
 macro_rules! counters {
@@ -125,6 +125,10 @@ pub struct Snapshot {
     pub cpu: usize,
     /// What its shard has counted.
     pub shard: Counters,
+    /// What it has counted in more than one number.
+    pub telemetry: Box<Telemetry>,
+    /// Microseconds of CPU time that its thread has used.
+    pub cpu_micros: u64,
     /// What its rim has counted.
     pub rim: RimCounters,
     /// Questions in flight towards upstreams.
@@ -135,6 +139,10 @@ pub struct Snapshot {
     pub tcp_connections: usize,
     /// Connections to upstreams.
     pub upstream_connections: usize,
+    /// Replies as datagrams that wait for their socket.
+    pub datagrams_waiting: usize,
+    /// Messages of other threads that wait for the core.
+    pub messages_waiting: usize,
     /// Answers in the cache.
     pub cache_entries: usize,
     /// Octets that they take, overheads counted.

@@ -10,8 +10,9 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
 use nix::sys::eventfd::EventFd;
 use ringdns_shard::Images;
-use ringdns_shard::cache::Flush;
+use ringdns_shard::cache::{Cached, Flush, Listed};
 use ringdns_shard::wire::message::Malformed;
+use ringdns_shard::wire::name::Name;
 use socket2::Socket;
 
 use crate::clock;
@@ -21,7 +22,7 @@ use crate::runtime::{self, Executor, Readiness, Task};
 use crate::tcp;
 use crate::telemetry::{Portion, Snapshot, Status};
 use crate::udp::{self, Batch};
-use crate::upstream::{self, Exchanges};
+use crate::upstream;
 
 /// What another thread asks of a core.
 pub(crate) enum Message {
@@ -29,12 +30,18 @@ pub(crate) enum Message {
     Swap(Arc<Images>, Sender<Arc<Images>>),
     /// Tell about yourself.
     Snapshot(Sender<Snapshot>),
-    /// Say that you are there.
+    /// Say that you are there, and answer questions.
     Probe(Sender<()>),
     /// Tell of upstreams and the cache.
     Status(Sender<Status>),
     /// Flush a part of the cache, from a cursor on; how many answers went, and where to go on.
     Flush(Arc<Flush>, u64, Sender<(usize, Option<u64>)>),
+    /// Tell what the cache has for a name.
+    CacheLook(Arc<Name>, Sender<Vec<Cached>>),
+    /// List a part of the cache at and below a name, from a cursor on.
+    CacheList(Name, u64, Sender<Listed>),
+    /// Hand over what has been recorded so far.
+    HandOver(Sender<()>),
     /// Hand out a part of the cache, from a cursor on.
     CacheOut(u64, Sender<Portion>),
     /// Take such a part in; how many answers were kept of it.
@@ -55,8 +62,6 @@ pub(crate) struct Beginning {
     pub(crate) tcp: Vec<Option<Socket>>,
     pub(crate) upstream_v4: Vec<Socket>,
     pub(crate) upstream_v6: Vec<Socket>,
-    pub(crate) tcp_connections: usize,
-    pub(crate) tcp_idle: Duration,
     pub(crate) events: Events,
     pub(crate) messages: Receiver<Message>,
     /// Rung after each message.
@@ -112,8 +117,6 @@ async fn life(beginning: Beginning, started: Sender<Result<(), String>>) -> Snap
             v4: shared_sockets(beginning.upstream_v4),
             v6: shared_sockets(beginning.upstream_v6),
         },
-        tcp_connections: beginning.tcp_connections,
-        tcp_idle: beginning.tcp_idle,
         events: beginning.events,
     };
     let shared = Shared::new(parts).expect("a timer and memory for the core");
@@ -146,11 +149,7 @@ async fn life(beginning: Beginning, started: Sender<Result<(), String>>) -> Snap
     for task in others {
         task.cancel().await;
     }
-    let mut core = shared.core.borrow_mut();
-    let last = core.snapshot();
-    core.connections.close_all();
-    core.exchanges = Exchanges::default();
-    last
+    shared.core.borrow_mut().end(messages.len())
 }
 
 /// The tasks that let requests in, and the others of a core.
@@ -189,10 +188,18 @@ fn handle_messages(shared: &Shared, messages: &Receiver<Message>) -> Option<Dura
         // Whoever asked may have given up waiting; then nobody misses the answer.
         match message {
             Message::Swap(images, reply) => drop(reply.send(core.swap(images))),
-            Message::Snapshot(reply) => drop(reply.send(core.snapshot())),
-            Message::Probe(reply) => drop(reply.send(())),
+            Message::Snapshot(reply) => drop(reply.send(core.snapshot(messages.len()))),
+            // Who gets no answer of its own engine gives none.
+            Message::Probe(reply) if core.shard.probe() => drop(reply.send(())),
+            Message::Probe(_) => {}
             Message::Status(reply) => drop(reply.send(core.status())),
             Message::Flush(what, cursor, reply) => drop(reply.send(core.shard.flush_step(&what, cursor))),
+            Message::CacheLook(name, reply) => drop(reply.send(core.cache_look(&name))),
+            Message::CacheList(below, cursor, reply) => drop(reply.send(core.cache_list(&below, cursor))),
+            Message::HandOver(reply) => {
+                core.hand_over();
+                let _ = reply.send(());
+            }
             Message::CacheOut(cursor, reply) => drop(reply.send(core.cache_out(cursor))),
             Message::CacheIn(portion, reply) => drop(reply.send(core.cache_in(&portion))),
             Message::Stop(drain) => return Some(drain),

@@ -56,7 +56,7 @@ fn each_core_has_one_thread_that_is_pinned_and_idle_without_work() {
     let cpus = cpus_online().unwrap();
     preflight(cpus.len()).unwrap();
     let listens = vec![Listen { address: "127.0.0.1:0".parse().unwrap(), udp: true, tcp: true }];
-    let plan = Plan { cpus: cpus.clone(), listens, tcp_clients: 10, tcp_idle: Duration::from_secs(60), udp_ports: 1 };
+    let plan = Plan { cpus: cpus.clone(), listens, tcp_clients: 10, udp_ports: 1 };
     let bound = bind(plan).unwrap();
     let address = bound.addresses()[0];
     let running =

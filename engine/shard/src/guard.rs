@@ -87,6 +87,15 @@ impl Network {
         }
     }
 
+    /// The lowest and the highest address in it.
+    pub fn ends(&self) -> (IpAddr, IpAddr) {
+        let highest = match self.address {
+            IpAddr::V4(address) => IpAddr::from((u32::from(address) | !mask_v4(self.bits)).to_be_bytes()),
+            IpAddr::V6(address) => IpAddr::from((u128::from(address) | !mask_v6(self.bits)).to_be_bytes()),
+        };
+        (self.address, highest)
+    }
+
     fn host_bits_set(&self) -> bool {
         match self.address {
             IpAddr::V4(address) => u32::from(address) & !mask_v4(self.bits) != 0,
@@ -174,6 +183,19 @@ mod tests {
         let all: Acl = ["0.0.0.0/0", "::/0"].iter().map(|t| t.parse::<Network>().unwrap()).collect();
         assert!(all.contains("203.0.113.9".parse().unwrap()) && all.contains("2001:db8::9".parse().unwrap()));
         assert!(!Acl::default().contains("127.0.0.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_network_has_two_ends() {
+        for (network, first, last) in [
+            ("192.0.2.0/25", "192.0.2.0", "192.0.2.127"),
+            ("198.51.100.7", "198.51.100.7", "198.51.100.7"),
+            ("0.0.0.0/0", "0.0.0.0", "255.255.255.255"),
+            ("2001:db8::/33", "2001:db8::", "2001:db8:7fff:ffff:ffff:ffff:ffff:ffff"),
+        ] {
+            let network: Network = network.parse().unwrap();
+            assert_eq!(network.ends(), (first.parse().unwrap(), last.parse().unwrap()));
+        }
     }
 
     #[test]

@@ -43,6 +43,8 @@ pub struct Images {
     pub rate: Option<rate::Settings>,
     /// What cookies of clients are made and checked with; the cores share it.
     pub cookies: Arc<cookie::Secrets>,
+    /// What is recorded of queries.
+    pub recording: Recording,
 }
 
 impl Images {
@@ -62,6 +64,7 @@ impl Images {
             rrl: None,
             rate: None,
             cookies: Arc::default(),
+            recording: Recording::default(),
         }
     }
 
@@ -135,6 +138,17 @@ impl Images {
 pub struct Listener {
     /// Who may ask; everybody else gets REFUSED.
     pub allow: Acl,
+}
+
+/// What a core records of queries, beside what it counts. The default is nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Recording {
+    /// One query of so many is logged, drawn by chance; 0: none.
+    pub log_sample: u32,
+    /// Requests of clients and their replies go to dnstap.
+    pub tap_clients: bool,
+    /// Queries to upstreams and their replies go to dnstap.
+    pub tap_upstreams: bool,
 }
 
 /// What a core knows of a zone.
@@ -232,6 +246,8 @@ pub struct Bounds {
     pub resolves: usize,
     /// Clients that wait for one question.
     pub waiters: usize,
+    /// TCP connections of clients, at least one.
+    pub tcp_connections: usize,
     /// Time-out of idle TCP connections, told to clients that ask (RFC 7828).
     pub tcp_idle: Duration,
     /// UDP sockets towards upstreams, for each address family.
@@ -247,6 +263,7 @@ impl Bounds {
     pub const DEFAULT: Bounds = Bounds {
         resolves: 10_000,
         waiters: 1_000,
+        tcp_connections: 1_000,
         tcp_idle: Duration::from_secs(10),
         udp_ports: 8,
         zone_resolves: 1_000,

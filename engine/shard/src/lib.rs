@@ -9,9 +9,10 @@
 //! |---|---|
 //! | [`limits`] | every maximum |
 //! | [`time`] | the virtual time that callers pass in |
+//! | [`transport`] | how requests come in |
 //! | [`wire`] | messages: parsed in place, written in place |
 //! | [`tsig`] | messages signed and signatures verified |
-//! | [`telemetry`] | plain counters of a core |
+//! | [`telemetry`] | counters and histograms of a core, its query log, its messages for dnstap |
 //! | *parts:* [`cache`], [`zone`], [`guard`], [`upstream`] | answers kept; zone images; who may ask, and how often; servers to ask |
 //! | [`transfer`] | zone transfers and notices of change, octets in and octets out |
 //! | [`images`] | what the control plane builds and a core only reads |
@@ -28,11 +29,13 @@ pub mod resolve;
 pub mod telemetry;
 pub mod time;
 pub mod transfer;
+pub mod transport;
 pub mod tsig;
 pub mod upstream;
 pub mod wire;
 pub mod zone;
 
-pub use answer::{Action, Client, Outcome, Shard, TransferMessage, Transport};
+pub use answer::{Action, Client, Outcome, Shard, TransferMessage};
 pub use images::Images;
 pub use time::Time;
+pub use transport::Transport;

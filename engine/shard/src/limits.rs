@@ -87,6 +87,10 @@ pub const TRANSFERS_MAX: usize = 128;
 /// Octets of a message of an outgoing transfer: what compression pointers reach (14 bits). A record that needs more has a
 /// longer message for itself.
 pub const TRANSFER_MESSAGE_OCTETS: usize = 16_384;
+/// Octets at which a chunk of the query log goes to its reader: some seven hundred entries.
+pub const LOG_CHUNK_OCTETS: usize = 64 << 10;
+/// Octets at which a chunk of messages for dnstap goes to its reader.
+pub const TAP_CHUNK_OCTETS: usize = 256 << 10;
 /// Seconds that the records of a stale answer may be kept (RFC 8767 §4).
 pub const STALE_TTL_SECONDS: u32 = 30;
 /// Seconds beyond which a TTL means zero (RFC 2181 §8).

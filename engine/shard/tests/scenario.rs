@@ -39,6 +39,7 @@
 //! | step `CHECK_OUT_QUERY COUNT n` | exactly so many queries are out |
 //! | step `CHECK_SILENCE` | the last `QUERY` got no reply and never will |
 //! | step `CHECK_COUNTER name n` | a counter of the shard, or `waiters`, or `resolves_in_flight` |
+//! | step `CHECK_LOGGED outcome policy rcode [server udp\|tcp]` | what the newest entry of the query log says; rcode `none`: no reply |
 //! | step `REPLY IGNORED [ADDRESS server \| FROM sender]` | a reply that the shard must ignore and count once; the query stays out |
 //! | step `CHECK_SERVER address up\|lossy\|down` | what the shard thinks of a server |
 //! | step `FLUSH all`, `FLUSH name\|subtree name` | the cache forgets |
@@ -62,6 +63,8 @@ mod json;
 mod model;
 #[path = "scenario/packet.rs"]
 mod packet;
+#[path = "scenario/recorded.rs"]
+mod recorded;
 #[path = "scenario/run.rs"]
 mod run;
 #[path = "scenario/setup.rs"]

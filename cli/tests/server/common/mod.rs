@@ -4,6 +4,7 @@ pub(crate) mod dns;
 pub(crate) mod liar;
 pub(crate) mod nsd;
 pub(crate) mod peer;
+pub(crate) mod scripted;
 pub(crate) mod server;
 pub(crate) mod turn;
 pub(crate) mod unbound;

@@ -155,28 +155,34 @@ impl Server {
     pub(crate) fn page(&self, path: &str) -> String {
         let mut stream = TcpStream::connect_timeout(&self.pages, PATIENCE).expect("the control plane listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("it reads");
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").expect("it reads");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("it answers");
         answer
     }
 
-    /// The values of a metric, without the prefix and suffix of its name: one a core, or one.
+    /// The values of a metric, without the prefix and suffix of its name: one a core, or one. A family of several is told
+    /// apart by one of its labels: `dropped{reason=rate}`.
     #[track_caller]
     pub(crate) fn values(&self, metric: &str) -> Vec<u64> {
         let page = self.page("/metrics");
+        let (family, label) = metric.split_once('{').unwrap_or((metric, ""));
+        let label = label.strip_suffix('}').and_then(|label| label.split_once('='));
+        let label = label.map(|(name, value)| format!("{name}=\"{value}\""));
         let of_line = |line: &str| {
-            let (name, value) = line.rsplit_once(' ')?;
-            let bare = name.split('{').next()?;
-            let wanted = bare == format!("ringdns_{metric}_total") || bare == format!("ringdns_{metric}");
-            wanted.then(|| value.parse::<u64>().expect("a whole number"))
+            let (series, value) = line.rsplit_once(' ')?;
+            let (name, labels) = series.split_once('{').unwrap_or((series, ""));
+            let is_wanted = name == format!("ringdns_{family}_total") || name == format!("ringdns_{family}");
+            let mut labels = labels.trim_end_matches('}').split(',');
+            let is_labelled = label.as_ref().is_none_or(|label| labels.any(|found| found == label));
+            (is_wanted && is_labelled).then(|| value.parse::<u64>().expect("a whole number"))
         };
         let values: Vec<u64> = page.lines().filter_map(of_line).collect();
         assert!(!values.is_empty(), "no metric {metric} in\n{page}");
         values
     }
 
-    /// The sum of a metric over the cores.
+    /// The sum of a metric over the cores, as [`Server::values`] knows it.
     #[track_caller]
     pub(crate) fn counter(&self, metric: &str) -> u64 {
         self.values(metric).iter().sum()

@@ -50,11 +50,13 @@ fn a_hundred_clients_cost_one_question() {
         stream.write_all(&framed(&query("same.test", "A"))).expect("it is sent");
     }
     server.counts("waiters", 100);
-    assert_eq!((server.counter("resolves"), server.counter("coalesced")), (1, 99));
+    assert_eq!((server.counter("resolves"), server.counter("cache_misses_spared{by=in_flight}")), (1, 99));
     // What was sent more than once was sent since no answer came.
     let mut buffer = [0; 512];
     let (length, engine) = upstream.recv_from(&mut buffer).expect("it is asked");
-    assert!(server.counter("upstream_udp") <= 1 + server.counter("upstream_timeouts"));
+    assert!(
+        server.counter("upstream_queries{transport=udp}") <= 1 + server.counter("upstream_failures{reason=timeout}")
+    );
     upstream.send_to(&reply(&buffer[..length], ANSWER, &[address(60, 9)]), engine).expect("it is sent");
     for (socket, stream) in datagrams.iter().zip(&mut streams) {
         assert_eq!(last_octet(&Reply::read(receive(socket))), 9);
@@ -80,7 +82,7 @@ fn hits_are_served_while_nobody_else_may_wait() {
         assert_eq!(server.ask(via, &query("another.test", "A")).rcode(), REFUSED, "over {via:?}");
         assert_eq!(last_octet(&server.ask(via, &query("hot.test", "A"))), 7, "over {via:?}");
     }
-    assert_eq!((server.counter("refused_waiters"), server.counter("refused_resolves")), (2, 2));
+    assert_eq!((server.counter("refused{reason=waiters}"), server.counter("refused{reason=resolves}")), (2, 2));
     assert_eq!(cold(&upstream).len(), 10);
 }
 
@@ -100,8 +102,8 @@ fn a_flood_of_random_names_does_not_reach_the_origin() {
             assert_eq!(last_octet(&server.answer("hot.origin.test", "A")), 7, "hits are served all the time");
         }
     }
-    assert_eq!((server.counter("resolves"), server.counter("refused_zone")), (20, 480));
-    assert_eq!(server.counter("cache_hits"), 10);
+    assert_eq!((server.counter("resolves"), server.counter("refused{reason=zone_resolves}")), (20, 480));
+    assert_eq!(server.counter("cache_lookups{outcome=hit}"), 10);
     assert_eq!(cold(&upstream).len(), 20);
 }
 
@@ -127,7 +129,7 @@ fn random_names_reach_an_origin_that_answers_no_oftener_than_allowed() {
     }
     let allowed = 20 * (began.elapsed().as_secs() + 2);
     assert!((20..=allowed).contains(&answered), "{answered} of {allowed}");
-    assert_eq!(server.counter("refused_zone_rate"), 200 - answered);
+    assert_eq!(server.counter("refused{reason=zone_rate}"), 200 - answered);
     assert_eq!(cold(&upstream).len() as u64, answered);
 }
 
@@ -141,7 +143,7 @@ fn a_name_that_is_asked_for_often_is_fetched_before_it_runs_out() {
             assert_eq!(last_octet(&server.answer("often.test", "A")), 7);
             thread::sleep(Duration::from_millis(5));
         }
-        server.counter("refreshes") >= 1
+        server.counter("cache_refreshes{outcome=asked}") >= 1
     });
     wait_until("the fresh answer", || upstream.count(Via::Udp) >= 2);
     assert_eq!(server.counter("waiters"), 0, "nobody waits for it");
@@ -169,7 +171,7 @@ fn a_client_that_opens_connection_after_connection_loses_its_own() {
     // Four are all that one client may have of eight.
     let mut neighbour: Vec<TcpStream> = (0..3).map(|_| opened(1)).collect();
     let mut greedy: Vec<TcpStream> = (0..12).map(|_| opened(0)).collect();
-    assert_eq!((server.counter("rim_tcp_recycled"), server.counter("tcp_connections")), (8, 7));
+    assert_eq!((server.counter("tcp_closed{reason=recycled}"), server.counter("tcp_connections")), (8, 7));
     for (number, stream) in greedy.iter_mut().enumerate() {
         if number < 8 {
             assert_eq!(read_frame(stream), None, "its oldest are closed");
@@ -178,7 +180,7 @@ fn a_client_that_opens_connection_after_connection_loses_its_own() {
         }
     }
     assert!(neighbour.iter_mut().all(uses), "others keep theirs");
-    assert_eq!(server.counter("rim_tcp_over_cap"), 0);
+    assert_eq!(server.counter("tcp_closed{reason=over_cap}"), 0);
 }
 
 #[test]
@@ -193,7 +195,7 @@ fn clients_above_their_rate_are_refused_and_others_are_not() {
         refused += u64::from(reply.rcode() == REFUSED);
         refused >= 5
     });
-    assert_eq!(server.counter("rate_refused"), refused);
+    assert_eq!(server.counter("refused{reason=rate}"), refused);
     // Whose address is certain is counted apart from those that may be forged.
     assert_eq!(ask(server.address(), Via::Tcp, &query("a.test", "A")).rcode(), NOERROR);
 }
@@ -265,7 +267,11 @@ fn a_cache_that_overflows_takes_the_memory_that_it_may() {
     fill(&server, 500..16_000);
     let grown = resident(server.pid()).saturating_sub(memory);
     let filled = server.counter("cache_bytes");
-    assert!(server.counter("cache_evictions") > 5_000, "{}", server.counter("cache_evictions"));
+    assert!(
+        server.counter("cache_removals{reason=evicted}") > 5_000,
+        "{}",
+        server.counter("cache_removals{reason=evicted}")
+    );
     assert!(filled <= SIZE && filled > SIZE / 10 * 9, "{filled}");
     let bound = (SIZE - taken) / 10 * 11 + (2 << 20);
     assert!(grown <= bound, "it has grown by {grown}, not by {bound} at most");

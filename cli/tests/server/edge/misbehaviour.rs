@@ -84,21 +84,21 @@ fn answers_that_say_nothing_send_us_to_the_next_server() {
     let good = truthful();
     let server = server(&[bad.address, good.address]);
     for (zone, counter) in [
-        ("servfail.test", "upstream_errors"),
-        ("notimp.test", "upstream_errors"),
-        ("refused.test", "upstream_errors"),
-        ("formerr.test", "upstream_errors"),
-        ("empty.test", "upstream_useless"),
-        ("upwards.test", "upstream_useless"),
-        ("aside.test", "upstream_useless"),
-        ("other-name.test", "upstream_useless"),
-        ("other-type.test", "upstream_useless"),
-        ("cut-off.test", "upstream_malformed"),
-        ("silent.test", "upstream_timeouts"),
+        ("servfail.test", "upstream_failures{reason=rcode}"),
+        ("notimp.test", "upstream_failures{reason=rcode}"),
+        ("refused.test", "upstream_failures{reason=rcode}"),
+        ("formerr.test", "upstream_failures{reason=rcode}"),
+        ("empty.test", "upstream_failures{reason=useless}"),
+        ("upwards.test", "upstream_failures{reason=useless}"),
+        ("aside.test", "upstream_failures{reason=useless}"),
+        ("other-name.test", "upstream_failures{reason=useless}"),
+        ("other-type.test", "upstream_failures{reason=useless}"),
+        ("cut-off.test", "upstream_ignored{reason=malformed}"),
+        ("silent.test", "upstream_failures{reason=timeout}"),
     ] {
         is_true_and_counted(&server, zone, counter);
     }
-    assert_eq!((server.counter("resolves"), server.counter("resolves_failed")), (0, 0));
+    assert_eq!((server.counter("resolves"), server.counter("servfail{reason=upstreams}")), (0, 0));
     // Where there is no other server, nobody has an answer.
     drop(server);
     let server = self::server(&[bad.address]);
@@ -106,7 +106,7 @@ fn answers_that_say_nothing_send_us_to_the_next_server() {
         let reply = server.ask(Via::Udp, &with_edns(query(name, "A"), 0));
         assert_eq!((reply.rcode(), reply.ede()), (SERVFAIL, Some(EDE_NETWORK_ERROR)), "{name}");
     }
-    assert_eq!(server.counter("resolves_failed"), 5);
+    assert_eq!(server.counter("servfail{reason=upstreams}"), 5);
 }
 
 #[test]
@@ -118,10 +118,10 @@ fn what_comes_twice_or_late_changes_nothing() {
     let second = truthful();
     let server = server(&[first.address, second.address]);
     is_true(&server, "twice.test");
-    server.counts("upstream_unexpected", 1);
+    server.counts("upstream_ignored{reason=unexpected}", 1);
     is_true(&server, "twice.test");
     is_true(&server, "late.test");
-    server.counts("upstream_unexpected", 2);
+    server.counts("upstream_ignored{reason=unexpected}", 2);
     is_true(&server, "late.test");
 }
 
@@ -152,11 +152,15 @@ fn lies_before_the_answer_are_ignored() {
     });
     let server = server(&[upstream.address]);
     is_true(&server, "short.test");
-    for counter in ["upstream_unexpected", "upstream_mismatched", "upstream_malformed"] {
+    for counter in [
+        "upstream_ignored{reason=unexpected}",
+        "upstream_ignored{reason=mismatched}",
+        "upstream_ignored{reason=malformed}",
+    ] {
         assert!(server.counter(counter) >= 1, "{counter}");
     }
     is_true(&server, "long.test");
-    assert!(server.counter("rim_upstream_tcp_unexpected") >= 1);
+    assert!(server.counter("upstream_ignored{reason=tcp_unexpected}") >= 1);
 }
 
 #[test]
@@ -188,7 +192,7 @@ fn connections_that_break_or_bring_nothing_send_us_to_the_next_server() {
         assert_eq!(reply.rcode(), SERVFAIL, "over {via:?}");
         assert!(reply.ede().is_some(), "over {via:?}");
     }
-    assert!(server.counter("rim_upstream_tcp_errors") >= 2);
+    assert!(server.counter("upstream_tcp_queries{outcome=failed}") >= 2);
 }
 
 #[test]
@@ -210,7 +214,7 @@ fn letters_of_other_case_are_doubted_and_a_server_without_case_is_known_as_one()
     for name in ["first-with-many-letters.test", "second-with-many-letters.test", "third-with-many-letters.test"] {
         is_true(&server, name);
     }
-    assert!(server.counter("upstream_case_changed") >= 1);
+    assert!(server.counter("upstream_ignored{reason=case_changed}") >= 1);
     let last = without.queries().pop().expect("it was asked");
     assert_eq!((last.via, last.name().as_str()), (Via::Udp, "third-with-many-letters.test"));
     drop(server);
@@ -218,7 +222,7 @@ fn letters_of_other_case_are_doubted_and_a_server_without_case_is_known_as_one()
     let server = self::server(&[keeps.address]);
     is_true(&server, "first-with-many-letters.test");
     is_true(&server, "forged-with-many-letters.test");
-    assert!(server.counter("upstream_case_changed") >= 1);
+    assert!(server.counter("upstream_ignored{reason=case_changed}") >= 1);
     assert_eq!(keeps.count(Via::Tcp), 1, "the server's own word is asked for");
     is_true(&server, "last-with-many-letters.test");
     let last = keeps.queries().pop().expect("it was asked").name();
@@ -233,7 +237,7 @@ fn a_server_without_edns_is_asked_without() {
     });
     let server = server(&[upstream.address]);
     is_true(&server, "one.test");
-    assert!(server.counter("upstream_edns_refused") >= 1);
+    assert!(server.counter("upstream_failures{reason=edns}") >= 1);
     let before = upstream.count(Via::Udp);
     is_true(&server, "two.test");
     assert!(upstream.queries()[before..].iter().all(|asked| asked.octets[11] == 0), "not even tried");
@@ -274,9 +278,9 @@ fn a_server_with_cookies_is_not_believed_without() {
     let last = cookie(&upstream.queries().pop().expect("it was asked"));
     assert_eq!((last.len(), &last[8..]), (16, &b"--server"[..]), "its cookie is sent back");
     is_true(&server, "guessed.test");
-    assert!(server.counter("upstream_cookies_forged") >= 1);
+    assert!(server.counter("upstream_ignored{reason=cookie_forged}") >= 1);
     is_true(&server, "bare.test");
-    assert!(server.counter("upstream_cookies_missing") >= 1);
+    assert!(server.counter("upstream_ignored{reason=cookie_missing}") >= 1);
     assert!(upstream.count(Via::Tcp) >= 1);
 }
 

@@ -72,27 +72,27 @@ fn is_spoken_for(kind: Kind) {
     }
     assert!(!server.answer("below.sub.origin.test", "A").is_authoritative(), "a referral is not the origin's own word");
     // The second of each came from the cache; only for referrals the origin is asked each time.
-    assert_eq!((server.counter("cache_hits"), server.counter("cache_misses")), (14, 17));
+    assert_eq!((server.counter("cache_lookups{outcome=hit}"), server.counter("cache_lookups{outcome=miss}")), (14, 17));
 
     // Cut short over UDP, whole over TCP: to the origin as to the client.
     assert!(server.answer("many.origin.test", "A").is_truncated());
     let whole = server.ask(Via::Tcp, &query("many.origin.test", "A"));
     assert_eq!(whole.answer().len(), MANY);
-    assert!(server.counter("upstream_tcp") >= 1);
+    assert!(server.counter("upstream_queries{transport=tcp}") >= 1);
 
     // Nothing is below a name that does not exist; ANY and other suffixes are none of the origin's business.
-    let asked = server.counter("upstream_udp");
+    let asked = server.counter("upstream_queries{transport=udp}");
     let below = server.answer("below.none.origin.test", "A");
     assert_eq!((below.rcode(), below.is_authoritative()), (NXDOMAIN, true));
-    server.counts("cache_cuts", 1);
+    server.counts("cache_misses_spared{by=ancestor}", 1);
     for via in BOTH {
         let any = server.ask(via, &query("www.origin.test", "ANY"));
         assert_eq!((any.rcode(), any.answer().len(), any.is_authoritative()), (NOERROR, 1, true));
         assert!(any.answer()[0].contains(" IN HINFO "), "{:?}", any.answer());
     }
     assert_eq!(server.answer("other.test", "A").rcode(), REFUSED);
-    assert_eq!(server.counter("upstream_udp"), asked, "none of that was asked");
-    assert_eq!(server.counter("upstream_case_changed"), 0, "the origin keeps the case of names");
+    assert_eq!(server.counter("upstream_queries{transport=udp}"), asked, "none of that was asked");
+    assert_eq!(server.counter("upstream_ignored{reason=case_changed}"), 0, "the origin keeps the case of names");
 }
 
 #[test]

@@ -90,13 +90,13 @@ fn hot_names_are_answered_while_their_origin_is_away() {
     wait_until("stale answers at once", || {
         assert!(are_stale(&ask_hot(&server), timeout));
         thread::sleep(PAUSE);
-        server.counter("stale_down") >= 100
+        server.counter("stale_answers{reason=down}") >= 100
     });
     let reply = Reply::read(receive(&unseen));
     assert_eq!((reply.rcode(), reply.ede()), (SERVFAIL, Some(EDE_NO_REACHABLE_AUTHORITY)));
     assert!(asked.elapsed() < timeout + SLACK, "{:?}", asked.elapsed());
     assert!(are_stale(&ask_hot(&server), timeout));
-    server.counts("resolves_failed", 1);
+    server.counts("servfail{reason=upstreams}", 1);
 
     nsd.run();
     let back = Instant::now();
@@ -133,11 +133,11 @@ fn is_passed_over(strategy: &str, has_share: impl Fn(&[u8], &[u8]) -> bool) {
         assert_eq!(each_answer(&server), [1; 40], "{strategy}");
     }
     // Nobody waits for it any more; it is asked now and then whether it is back. On a busy machine others may be late.
-    let waits = server.counter("upstream_timeouts");
+    let waits = server.counter("upstream_failures{reason=timeout}");
     for _ in 0..10 {
         assert_eq!(each_answer(&server), [1; 40], "{strategy}");
     }
-    let waits = server.counter("upstream_timeouts") - waits;
+    let waits = server.counter("upstream_failures{reason=timeout}") - waits;
     assert!(waits < 50, "{strategy}: {waits} waits for 400 answers");
 
     other.run();

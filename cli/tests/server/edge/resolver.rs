@@ -45,7 +45,7 @@ fn unbound_says_the_same_through_ringdns() {
         }
     }
     // The second of each came from the cache; that a name does not exist holds for every type.
-    assert_eq!((server.counter("cache_hits"), server.counter("cache_misses")), (8, 6));
+    assert_eq!((server.counter("cache_lookups{outcome=hit}"), server.counter("cache_lookups{outcome=miss}")), (8, 6));
     assert_eq!(server.counter("cache_entries"), 6);
 }
 
@@ -58,10 +58,10 @@ fn unbound_is_asked_for_long_answers_over_one_connection() {
             assert_eq!(server.ask(Via::Tcp, &query(name, "A")).answer().len(), 150);
         }
     }
-    let tcp = server.counter("upstream_tcp");
+    let tcp = server.counter("upstream_queries{transport=tcp}");
     assert!(tcp >= 3, "{tcp}");
-    assert_eq!(server.counter("rim_upstream_tcp_opened") + server.counter("rim_upstream_tcp_reused"), tcp);
-    assert!(server.counter("rim_upstream_tcp_reused") >= 1);
+    assert_eq!(server.counter("upstream_tcp_opened") + server.counter("upstream_tcp_queries{outcome=reused}"), tcp);
+    assert!(server.counter("upstream_tcp_queries{outcome=reused}") >= 1);
 }
 
 #[test]
@@ -74,8 +74,12 @@ fn what_unbound_refuses_is_servfail_and_not_asked_again_at_once() {
     let ask = || server.ask(Via::Udp, &with_edns(query("www.elsewhere.test", "A"), 0));
     let reply = ask();
     assert_eq!((reply.rcode(), reply.ede()), (SERVFAIL, Some(EDE_NETWORK_ERROR)));
-    let (errors, asked) = (server.counter("upstream_errors"), server.counter("upstream_udp"));
+    let (errors, asked) =
+        (server.counter("upstream_failures{reason=rcode}"), server.counter("upstream_queries{transport=udp}"));
     assert_eq!(errors, 1);
     assert_eq!(ask().rcode(), SERVFAIL);
-    assert_eq!((server.counter("failures_repeated"), server.counter("upstream_udp")), (1, asked));
+    assert_eq!(
+        (server.counter("cache_misses_spared{by=failure}"), server.counter("upstream_queries{transport=udp}")),
+        (1, asked)
+    );
 }

@@ -30,7 +30,7 @@ fn the_first_of_a_fallback_is_asked_alone() {
     let server = Server::start(&configuration(".", &[first.address, second.address], IN_ORDER), &[]);
     from_the_first(&server, 50);
     // The second is asked only where the first is late, as on a busy machine.
-    let late = server.counter("upstream_timeouts") as usize;
+    let late = server.counter("upstream_failures{reason=timeout}") as usize;
     assert!(first.count(Via::Udp) >= 50 - late);
     assert!(second.count(Via::Udp) <= late, "{} of {late}", second.count(Via::Udp));
 }
@@ -97,7 +97,7 @@ fn the_next_pool_is_asked_when_the_first_is_silent() {
         pool("sooner", &[first.address], &format!("{IN_ORDER}priority = 10\n")),
     ];
     let server = Server::start(&(head() + &pools.concat() + &route(".", &["later", "sooner"])), &[]);
-    let late = |server: &Server| server.counter("upstream_timeouts") as usize;
+    let late = |server: &Server| server.counter("upstream_failures{reason=timeout}") as usize;
     from_the_first(&server, 20);
     assert!(second.count(Via::Udp) <= late(&server), "{} of {}", second.count(Via::Udp), late(&server));
     speaks.store(false, Ordering::SeqCst);

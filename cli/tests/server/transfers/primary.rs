@@ -30,7 +30,10 @@ fn follows(kind: Kind) {
         has(peer.address, ZONE, serial);
     }
     alike(server.address(), peer.address, ZONE);
-    assert!(server.counter("transfers_ixfr") + 1 >= u64::from(changes - 1), "each change went as a difference");
+    assert!(
+        server.counter("transfers_out{type=IXFR}") + 1 >= u64::from(changes - 1),
+        "each change went as a difference"
+    );
 
     // The secondary misses a few, and has them when it comes back.
     peer.stop();
@@ -67,7 +70,7 @@ fn who_is_not_allowed_gets_nothing() {
     }
     let Some(records) = whole(server.address(), ZONE, None) else { return };
     assert!(records.is_empty(), "{records:?}");
-    assert!(server.counter("transfers_refused") >= 2);
+    assert!(server.counter("refused{reason=transfer}") >= 2);
     // A key of that name with another secret, and one that nobody has told us of.
     for key in [Key { secret: "d3Jvbmcgd3Jvbmcgd3Jvbmcgd3Jvbmcgd3Jvbmcgd3Jv", ..KEY }, Key { name: "other", ..KEY }] {
         let records = whole(server.address(), ZONE, Some(key)).expect("dig is there");
@@ -85,7 +88,7 @@ fn a_secondary_with_the_wrong_key_gets_nothing() {
         let wrong = Key { secret: "d3Jvbmcgd3Jvbmcgd3Jvbmcgd3Jvbmcgd3Jvbmcgd3Jv", ..KEY };
         let zones = [PeerZone::secondary(ZONE, server.address())];
         let Some(peer) = Peer::at(kind, address, Some(wrong), &zones) else { continue };
-        crate::common::wait_until("refused", || server.counter("tsig_bad_signature") > 0);
+        crate::common::wait_until("refused", || server.counter("tsig{result=bad_signature}") > 0);
         assert_eq!(super::serial(peer.address, ZONE), None, "{kind:?}");
     }
 }

@@ -31,7 +31,11 @@ fn follows(kind: Kind) {
         has(server.address(), ZONE, serial);
     }
     alike(server.address(), peer.address, ZONE);
-    assert_eq!(server.counter("transfers_in_ixfr"), u64::from(changes - 1), "each change came as a difference");
+    assert_eq!(
+        server.counter("transfers_in{outcome=ixfr}"),
+        u64::from(changes - 1),
+        "each change came as a difference"
+    );
 
     // The primary goes away: its secondary serves on, and follows again when it is back.
     peer.stop();

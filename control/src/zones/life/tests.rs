@@ -712,3 +712,43 @@ fn a_member_keeps_its_catalog_over_a_restart_and_gives_way_to_a_route() {
     scene.reload().unwrap();
     assert_eq!((owner_of(&scene.life), on_cores(&scene.cores, "a.test")), (None, None));
 }
+
+#[test]
+fn one_zone_is_read_anew_and_the_others_are_left_alone() {
+    let primary = Primary::start("a.test", &text(1, 600));
+    let folder = folder();
+    let file = |name: &str, serial| fs::write(folder.path().join(name), text(serial, 600)).unwrap();
+    file("b.zone", 1);
+    file("c.zone", 1);
+    let of_file = |name: &str| format!("[[zone]]\nname = \"{name}.test\"\nfile = \"{name}.zone\"\n");
+    let mut scene = Scene::new(folder, &(secondary(&[&primary]) + &of_file("b") + &of_file("c")));
+    scene.serves("a.test", Some(1));
+    let name = |text: &str| text.parse::<Name>().unwrap();
+    let reload = |scene: &mut Scene, apex: &str| {
+        let _guard = scene.runtime.enter();
+        scene.life.reload_zone(&name(apex))
+    };
+    assert_eq!(reload(&mut scene, "d.test"), Err(NotBegun::Unknown));
+
+    primary.change(&text(2, 600));
+    assert_eq!(reload(&mut scene, "a.test"), Ok(Begun::Asking));
+    scene.serves("a.test", Some(2));
+    assert!(scene.reports.is_empty());
+
+    for file in ["b.zone", "c.zone"] {
+        fs::write(scene.path(file), text(5, 600)).unwrap();
+    }
+    assert_eq!(reload(&mut scene, "b.test"), Ok(Begun::Reading));
+    scene.wait("a report", |_, cores| on_cores(cores, "b.test") == Some(5));
+    scene.live(PATIENCE, |life, _| !life.swap.is_out);
+    let report = scene.reports.pop().unwrap().unwrap();
+    assert_eq!((report.read, report.faults.len()), (1, 0));
+    assert_eq!(on_cores(&scene.cores, "c.test"), Some(1), "nobody asked for that one");
+
+    fs::write(scene.path("b.zone"), "nonsense").unwrap();
+    assert_eq!(reload(&mut scene, "b.test"), Ok(Begun::Reading));
+    let before = scene.cores.swaps.lock().unwrap().len();
+    scene.wait("another report", |life, cores| cores.swaps.lock().unwrap().len() > before && !life.swap.is_out);
+    let report = scene.reports.pop().unwrap().unwrap();
+    assert_eq!((report.faults.len(), on_cores(&scene.cores, "b.test")), (1, Some(5)));
+}

@@ -213,6 +213,7 @@ impl Core {
             connection: mark,
         };
         let outcome = self.shard.on_query(now, &client, request, &mut self.buffer);
+        self.came_to(outcome);
         match outcome {
             Outcome::Reply(octets) => self.queue_reply(now, mark, octets),
             Outcome::Pending => self.connections.of(mark).expect("it was there above").in_flight += 1,

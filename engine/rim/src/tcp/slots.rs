@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Shutdown};
 use std::time::Duration;
 
+use ringdns_shard::images::Bounds;
+
 use super::clients::{Clients, cap, client_of};
 use super::connection::{Connection, Worth};
 use crate::limits::{SWEEP_MAX, SWEEP_MIN, SWEEPS_A_TIMEOUT, TCP_CLIENT_FEW, TCP_RECYCLE_LOOK};
@@ -15,7 +17,7 @@ pub(crate) struct Connections {
     clients: Clients,
     open_max: usize,
     /// The configured idle time-out.
-    pub(crate) idle_timeout: Duration,
+    pub(super) idle_timeout: Duration,
     /// Marks of the connections with something to send, or whose task has something to look at.
     pub(super) dirty: Vec<u64>,
 }
@@ -38,17 +40,25 @@ pub(super) enum Room {
 }
 
 impl Connections {
-    /// Room for `open_max` connections.
-    pub(crate) fn new(open_max: usize, idle_timeout: Duration) -> Connections {
-        assert!(open_max > 0 && u32::try_from(open_max).is_ok());
-        Connections {
+    /// None yet; at most as many as the bounds allow.
+    pub(crate) fn new(bounds: &Bounds) -> Connections {
+        let mut connections = Connections {
             slots: Vec::new(),
             free: Vec::new(),
             clients: Clients::default(),
-            open_max,
-            idle_timeout,
+            open_max: 0,
+            idle_timeout: Duration::ZERO,
             dirty: Vec::new(),
-        }
+        };
+        connections.set_bounds(bounds);
+        connections
+    }
+
+    /// Other bounds from now on. Where more connections are open than they allow, all stay, and each further one takes
+    /// the place of another until enough have ended.
+    pub(crate) fn set_bounds(&mut self, bounds: &Bounds) {
+        assert!(bounds.tcp_connections > 0 && u32::try_from(bounds.tcp_connections).is_ok());
+        (self.open_max, self.idle_timeout) = (bounds.tcp_connections, bounds.tcp_idle);
     }
 
     /// Open connections.
@@ -107,9 +117,9 @@ impl Connections {
         self.mark(least.1)
     }
 
-    /// Takes a connection in; there must be room. Returns its mark.
+    /// Takes a connection in; there must be room, or the place of one that has gone for it. Returns its mark.
     pub(super) fn insert(&mut self, connection: Connection) -> u64 {
-        assert!(self.open() < self.open_max);
+        assert!(self.open() < self.open_max || !self.free.is_empty());
         let place = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot::default());
             self.slots.len() as u32 - 1
@@ -169,7 +179,8 @@ mod tests {
         fn new(open_max: usize) -> Bench {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let stream = Rc::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
-            Bench { connections: Connections::new(open_max, Duration::from_secs(10)), stream, _listener: listener }
+            let bounds = Bounds { tcp_connections: open_max, ..Bounds::DEFAULT };
+            Bench { connections: Connections::new(&bounds), stream, _listener: listener }
         }
 
         fn open(&mut self, address: &str) -> u64 {
@@ -225,6 +236,31 @@ mod tests {
         bench.open("2001:db8:9::1");
         assert_eq!(bench.room("2001:db8:9::1"), Room::None, "nobody has more than a few");
         assert!(matches!(bench.room("2001:db8:1:1::7"), Room::InPlaceOf(_)), "four are all that one may have now");
+    }
+
+    #[test]
+    fn lowered_bounds_are_for_those_who_come() {
+        let mut bench = Bench::new(40);
+        let mut marks: Vec<u64> = (0..10).map(|_| bench.open("192.0.2.1")).collect();
+        marks.extend((0..10).map(|host| bench.open(&format!("198.51.100.{host}"))));
+        let set = |bench: &mut Bench, tcp_connections| {
+            bench.connections.set_bounds(&Bounds { tcp_connections, ..Bounds::DEFAULT });
+        };
+        set(&mut bench, 5);
+        assert_eq!(bench.connections.open(), 20, "all stay");
+        // Whoever has the most makes room, one for one, until it has a few.
+        for (host, mark) in marks.drain(..6).enumerate() {
+            assert_eq!(bench.room("203.0.113.1"), Room::InPlaceOf(mark));
+            bench.connections.remove(mark).unwrap();
+            bench.open(&format!("203.0.113.{}", host + 2));
+        }
+        assert_eq!((bench.connections.open(), bench.room("203.0.113.1")), (20, Room::None));
+        assert!(matches!(bench.room("192.0.2.1"), Room::InPlaceOf(_)), "one of its own four");
+        marks.drain(..).for_each(|mark| drop(bench.connections.remove(mark).unwrap()));
+        assert_eq!((bench.connections.open(), bench.room("203.0.113.1")), (6, Room::None));
+        bench.connections.each().for_each(|connection| connection.closing = true);
+        set(&mut bench, 7);
+        assert_eq!(bench.room("203.0.113.1"), Room::Free);
     }
 
     #[test]

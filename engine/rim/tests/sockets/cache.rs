@@ -103,6 +103,38 @@ fn a_cache_goes_out_in_parts_and_into_another_process() {
 }
 
 #[test]
+fn a_cache_is_looked_into_and_listed() {
+    const NAMES: usize = 300;
+    let server = start(1, upstream());
+    let socket = server.udp();
+    (0..NAMES).for_each(|number| ask(&socket, &format!("seen{number}")));
+    let [Some(found)] = &server.cores.cache_look(&name("seen7.example."), PATIENCE)[..] else { panic!("one core") };
+    let [found] = &found[..] else { panic!("one answer: {found:?}") };
+    assert_eq!((&found.name, found.qtype, found.rcode), (&name("seen7.example."), 1, 0));
+    assert!((1..=60).contains(&found.seconds_left) && found.octets > 0, "{found:?}");
+    assert!(found.message.ends_with(&[192, 0, 2, 1]), "{found:?}");
+    assert_eq!(server.cores.cache_look(&name("example."), PATIENCE), [Some(Vec::new())]);
+
+    let list = |below: &str| {
+        let mut names = Vec::new();
+        let mut cursor = Some(0);
+        while let Some(from) = cursor {
+            let part = server.cores.cache_list(0, &name(below), from, PATIENCE).unwrap();
+            names.extend(part.answers.into_iter().map(|answer| answer.name.to_string()));
+            assert!(part.next != Some(from), "it goes on");
+            cursor = part.next;
+        }
+        names.sort();
+        names
+    };
+    let mut expected: Vec<_> = (0..NAMES).map(|number| name(&format!("seen{number}.example.")).to_string()).collect();
+    expected.sort();
+    assert_eq!(list("example."), expected);
+    assert_eq!((list("."), list("seen12.example.")), (expected, vec![name("seen12.example.").to_string()]));
+    assert!(list("elsewhere.test.").is_empty());
+}
+
+#[test]
 fn a_core_tells_how_servers_do() {
     let upstream = upstream();
     let server = start(1, upstream);
@@ -124,4 +156,6 @@ fn cores_that_have_ended_are_named() {
     assert_eq!(server.cores.cache_out(0, 0, PATIENCE).unwrap_err().cores, [0]);
     assert_eq!(server.cores.cache_in(0, Vec::new(), PATIENCE).unwrap_err().cores, [0]);
     assert_eq!(server.cores.statuses(PATIENCE), [None]);
+    assert_eq!(server.cores.cache_look(&name("example."), PATIENCE), [None]);
+    assert_eq!(server.cores.cache_list(0, &name("example."), 0, PATIENCE).unwrap_err().cores, [0]);
 }

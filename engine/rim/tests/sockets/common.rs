@@ -5,10 +5,10 @@ use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use ringdns_rim::{Cores, Event, Listen, Plan, RimCounters, bind, cpus_online, preflight};
+use ringdns_rim::{Cores, Event, Events, Listen, Plan, RimCounters, bind, cpus_online, preflight};
 use ringdns_shard::Images;
 use ringdns_shard::guard::{Acl, Network};
-use ringdns_shard::images::{Allowed, Bounds, CacheSettings, Listener, Zone, ZoneAbout};
+use ringdns_shard::images::{Allowed, Bounds, CacheSettings, Listener, Recording, Zone, ZoneAbout};
 use ringdns_shard::telemetry::Counters;
 use ringdns_shard::upstream::{Kind, Pool, Protocol, Routes, Server, Strategy, Target};
 use ringdns_shard::wire::name::{HashKey, Name};
@@ -43,6 +43,7 @@ pub(crate) struct Setup {
     pub(crate) timeout: Duration,
     /// A zone that everybody may transfer, and notify of.
     pub(crate) zone: Option<Arc<Image>>,
+    pub(crate) recording: Recording,
 }
 
 impl Default for Setup {
@@ -55,12 +56,22 @@ impl Default for Setup {
             upstream: None,
             timeout: PATIENCE,
             zone: None,
+            recording: Recording::default(),
         }
     }
 }
 
 impl Setup {
     pub(crate) fn start(self) -> Running {
+        let events = Arc::new(Mutex::new(Vec::new()));
+        let heard = events.clone();
+        let mut running = self.start_with(Arc::new(move |event| heard.lock().unwrap().push(event)));
+        running.events = events;
+        running
+    }
+
+    /// The same where `hear` hears what the cores tell, and nobody else.
+    pub(crate) fn start_with(self, hear: Events) -> Running {
         let mut cpus = cpus_online().unwrap();
         cpus.truncate(self.cores);
         preflight(cpus.len()).unwrap();
@@ -68,18 +79,14 @@ impl Setup {
             cpus,
             listens: self.listens.iter().map(|&address| Listen { address, udp: true, tcp: true }).collect(),
             tcp_clients: self.tcp_clients,
-            tcp_idle: self.tcp_idle,
             udp_ports: 2,
         };
         let count = plan.cpus.len();
         let bound = bind(plan).unwrap();
         let addresses = bound.addresses();
         let images = (0..count).map(|_| self.images()).collect();
-        let events = Arc::new(Mutex::new(Vec::new()));
-        let heard = events.clone();
-        let hear = Arc::new(move |event| heard.lock().unwrap().push(event));
         let cores = bound.start(images, vec![[7; 32]; count], hear).unwrap();
-        Running { cores, addresses, setup: self, events }
+        Running { cores, addresses, setup: self, events: Arc::default() }
     }
 
     pub(crate) fn images(&self) -> Arc<Images> {
@@ -121,10 +128,12 @@ impl Setup {
             bounds: Bounds {
                 resolves: 1_000,
                 waiters: 1_000,
+                tcp_connections: (self.tcp_clients / self.cores).max(1),
                 tcp_idle: self.tcp_idle,
                 udp_ports: 2,
                 ..Bounds::DEFAULT
             },
+            recording: self.recording,
             ..Images::bare(hash_key)
         })
     }

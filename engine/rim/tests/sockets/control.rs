@@ -17,7 +17,6 @@ fn plan(address: &str, udp: bool, tcp: bool) -> Plan {
         cpus: cpus_online().unwrap(),
         listens: vec![Listen { address: address.parse().unwrap(), udp, tcp }],
         tcp_clients: 10,
-        tcp_idle: PATIENCE,
         udp_ports: 1,
     }
 }

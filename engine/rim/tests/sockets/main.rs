@@ -5,6 +5,7 @@ mod common;
 mod control;
 #[path = "../ports/mod.rs"]
 mod ports;
+mod recording;
 mod slots;
 mod tcp;
 mod transfer;

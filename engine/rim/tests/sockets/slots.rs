@@ -89,3 +89,24 @@ fn when_all_slots_are_taken_the_client_with_the_most_makes_room() {
     let counters = server.counters();
     assert_eq!((counters.tcp_recycled, counters.tcp_over_cap), (6, 1), "{counters:?}");
 }
+
+#[test]
+fn another_cap_comes_with_other_images() {
+    let server = start();
+    let mut held: Vec<_> = (1..=6).map(|host| connect_from(&server, &format!("127.0.1.{host}"))).collect();
+    let set = |tcp_clients| {
+        let setup = Setup { tcp_clients, ..server.setup.clone() };
+        server.cores.swap(vec![setup.images()], PATIENCE).unwrap();
+    };
+    set(4);
+    held.iter_mut().for_each(ask);
+    expect_closed(&mut reach_from(&server, "127.0.2.1"));
+    held.iter_mut().for_each(ask);
+    let counters = server.counters();
+    assert_eq!((counters.tcp_over_cap, counters.tcp_recycled), (1, 0), "those who were there stay");
+    set(7);
+    held.push(connect_from(&server, "127.0.2.1"));
+    expect_closed(&mut reach_from(&server, "127.0.2.2"));
+    held.iter_mut().for_each(ask);
+    assert_eq!(server.counters().tcp_over_cap, 2);
+}

@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use super::{Asker, Outcome, Shard};
 use crate::images::Images;
 use crate::limits::{ADDITIONAL_TARGETS_MAX, CHAIN_STEPS_MAX, NAME_OCTETS_MAX};
-use crate::telemetry::Counters;
+use crate::telemetry::{Counters, log};
 use crate::upstream::Target;
 use crate::wire::message::{HEADER_OCTETS, Query, Rcode, Section, flags};
 use crate::wire::name::{self, KeyedName};
@@ -81,7 +81,8 @@ struct Steps<'s, 'w, 'b> {
 
 impl Shard {
     pub(super) fn answer_from_zone(&mut self, zone: u32, query: &Query<'_>, asker: Asker, reply: &mut [u8]) -> Outcome {
-        let Shard { images, name, other, chain, compressor, counters, .. } = self;
+        let Shard { images, name, other, chain, compressor, counters, note, .. } = self;
+        note.is(log::Outcome::Zone);
         counters.zone_answers += 1;
         let image = images.image(zone).expect("the caller has looked");
         let dnssec_ok = asker.edns.is_some_and(|edns| edns.dnssec_ok);
@@ -106,7 +107,7 @@ impl Shard {
         if whole == Err(Full) {
             writer.truncate();
         }
-        counters.reply(ended.rcode as u16, writer.is_truncated());
+        note.replied(counters, ended.rcode as u16, writer.is_truncated());
         let authoritative = if ended.authoritative { flags::AA } else { 0 };
         Outcome::Reply(writer.finish(asker.id, asker.flags | flags::QR | authoritative, ended.rcode))
     }

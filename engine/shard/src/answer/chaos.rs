@@ -2,6 +2,7 @@
 //! configured; everything else is refused.
 
 use super::{Asker, Outcome, Refusal, Shard};
+use crate::telemetry::log::{self, Policy};
 use crate::wire::message::{Query, Rcode, Section, flags};
 use crate::wire::rdata::{CLASS_CHAOS, rtype};
 use crate::wire::writer::{QUESTION_NAME, Writer};
@@ -13,7 +14,7 @@ impl Shard {
         asker: Asker,
         reply: &mut [u8],
     ) -> Result<Outcome, Refusal> {
-        let Shard { images, compressor, counters, name, .. } = self;
+        let Shard { images, compressor, counters, note, name, .. } = self;
         let text = match name.as_wire() {
             b"\x02id\x06server\0" => &images.identity,
             b"\x07version\x04bind\0" | b"\x07version\x06server\0" => &images.version,
@@ -21,7 +22,7 @@ impl Shard {
         };
         let is_text = matches!(query.qtype, rtype::TXT | rtype::ANY);
         if query.qclass != CLASS_CHAOS || text.is_empty() || !is_text {
-            return Err(Refusal::prohibited(|c| &mut c.refused_class));
+            return Err(Refusal::prohibited(Policy::Type, |c| &mut c.refused_class));
         }
         let limit = asker.limit.into();
         let mut writer =
@@ -31,7 +32,8 @@ impl Shard {
         writer
             .rrset(Section::Answer, QUESTION_NAME, rtype::TXT, 0, [&data[..]].into_iter())
             .expect("the texts fit the shortest reply");
-        counters.reply(Rcode::NoError as u16, false);
+        note.is(log::Outcome::Local);
+        note.replied(counters, Rcode::NoError as u16, false);
         Ok(Outcome::Reply(writer.finish(asker.id, asker.flags | flags::QR | flags::AA, Rcode::NoError)))
     }
 }

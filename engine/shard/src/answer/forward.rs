@@ -13,17 +13,20 @@
 //! goes on when those who waited have been served what had run out: its answer is for the next.
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
 use smallvec::SmallVec;
 
 use super::authoritative::{ANY_HINFO, ANY_TTL};
+use super::record::Note;
 use super::{Asker, Client, Outcome, Queued, Refusal, Shard, Waiter};
 use crate::cache::{Answer, AnswerRef, Failure, Found, Key, Reply};
 use crate::images::Images;
 use crate::limits::{REFRESHES_A_SECOND_MAX, REFRESHES_AT_ONCE_MAX};
 use crate::resolve::{self, Ask, Event, Finished, Question, Resolver, Woken};
 use crate::telemetry::Counters;
+use crate::telemetry::log::{self, Policy};
 use crate::time::Time;
 use crate::upstream::Kind;
 use crate::wire::edns::ExtendedError;
@@ -33,11 +36,11 @@ use crate::wire::writer::{QUESTION_NAME, Writer};
 
 const NXDOMAIN: u16 = Rcode::NxDomain as u16;
 
-/// What somebody who waited gets.
-#[derive(Clone, Debug)]
+/// What those who waited for a question get.
+#[derive(Debug)]
 pub(super) enum Late {
-    /// An answer that came just now.
-    Fresh(Answer),
+    /// An answer that came just now, from there.
+    Fresh(Answer, log::Asked),
     /// One that has run out.
     Stale(Stale),
     /// SERVFAIL.
@@ -45,7 +48,7 @@ pub(super) enum Late {
 }
 
 /// An answer that has run out.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Stale {
     answer: Answer,
     age: Duration,
@@ -98,8 +101,9 @@ impl Shard {
         let stale = match self.cache.find(now, hash, &self.name, key) {
             Found::Fresh(hit) => {
                 self.counters.cache_hits += 1;
-                let said = (hit.answer, hit.age);
-                let octets = write_answer(&self.images, &mut self.counters, &asker, query.question, said, reply);
+                self.note.is(log::Outcome::Cache);
+                let (said, tally) = ((hit.answer, hit.age), (&mut self.note, &mut self.counters));
+                let octets = write_answer(&self.images, tally, &asker, query.question, said, reply);
                 if hit.refresh {
                     self.refresh(now, key, hash);
                 }
@@ -127,21 +131,25 @@ impl Shard {
         let all_down = self.servers.all_down(pools);
         let asked = Asked { key, hash, kind: self.images.kind_of(pools), suffix_labels };
         if asked.kind == Kind::Authoritative && query.qtype == rtype::ANY {
+            self.note.is(log::Outcome::Local);
             return Ok(Outcome::Reply(self.write_any(&asker, query, reply)));
         }
         if let Some(hit) = self.cache.find_above(now, &self.name, key, suffix_labels) {
             self.counters.cache_cuts += 1;
-            let said = (hit.answer, hit.age);
-            let octets = write_answer(&self.images, &mut self.counters, &asker, query.question, said, reply);
+            self.note.is(log::Outcome::Cache);
+            let (said, tally) = ((hit.answer, hit.age), (&mut self.note, &mut self.counters));
+            let octets = write_answer(&self.images, tally, &asker, query.question, said, reply);
             return Ok(Outcome::Reply(octets));
         }
         if self.cache.failure(now, hash).is_some() {
             self.counters.failures_repeated += 1;
             let Some(stale) = stale else {
                 let error = ExtendedError::CachedError;
+                self.note.is(log::Outcome::Failed);
                 return Ok(Outcome::Reply(self.write_failed(&asker, query.question, asked.kind, error, reply)));
             };
             self.counters.stale_failed += 1;
+            self.note.is(log::Outcome::Stale);
             return Ok(Outcome::Reply(self.write_stale(&asker, query.question, &stale, reply)));
         }
         if let Some(stale) = &stale {
@@ -156,14 +164,17 @@ impl Shard {
             };
             if let Some(counter) = counter {
                 *counter += 1;
+                self.note.is(log::Outcome::Stale);
                 return Ok(Outcome::Reply(self.write_stale(&asker, query.question, stale, reply)));
             }
         }
         let Err(refused) = self.wait(now, client, query, asker, asked, stale.is_some()) else {
+            self.record.later(client);
             return Ok(Outcome::Pending);
         };
         let Some(stale) = stale else { return Err(Refusal::limited(refused, asked.kind)) };
         self.counters.stale_limited += 1;
+        self.note.by(log::Outcome::Stale, Policy::Bound);
         Ok(Outcome::Reply(self.write_stale(&asker, query.question, &stale, reply)))
     }
 
@@ -183,8 +194,14 @@ impl Shard {
         let stale_at = has_stale.then(|| now + cache.settings().stale_after);
         // Whoever waits takes the signature along; who is refused needs it at once.
         let mut signature = self.signature.take();
-        let waiter =
-            || Waiter { client: *client, asker, question: query.question.into(), kind, signature: signature.take() };
+        let waiter = || Waiter {
+            client: *client,
+            came: now,
+            asker,
+            question: query.question.into(),
+            kind,
+            signature: signature.take(),
+        };
         let taken = if let Some(question) = resolver.find(hash, name.as_wire(), key) {
             counters.coalesced += 1;
             let joined = resolver.join(question, waiter);
@@ -216,12 +233,14 @@ impl Shard {
         zone: u64,
         stale_at: Option<Time>,
     ) -> Result<(), resolve::Refused> {
-        let Shard { images, name, cache, resolver, servers, queue, counters, .. } = self;
+        self.moment = now;
+        let Shard { images, name, cache, resolver, servers, queue, counters, record, .. } = self;
         let (pools, suffix_labels) = images.pools_of(name, key.qtype);
         let choice = servers.choose(now, pools, name, suffix_labels);
         let ask = Ask { hash, name: name.as_wire(), key, waiter, zone, suffix_labels, stale_at };
         let orders = &mut |order| queue.push_back(Queued::Order(order));
-        let mut event = Event { now, settings: cache.settings(), servers, counters, orders };
+        let (telemetry, tap) = record.of_questions();
+        let mut event = Event { now, settings: cache.settings(), servers, counters, telemetry, tap, orders };
         resolver.begin(&mut event, ask, choice, images.timeout_of(pools))
     }
 
@@ -277,9 +296,12 @@ impl Shard {
     }
 
     fn handle<T>(&mut self, now: Time, handle: impl FnOnce(&mut Resolver<Waiter>, &mut Event<'_>) -> T) -> T {
-        let Shard { resolver, cache, servers, counters, queue, .. } = self;
+        self.moment = now;
+        let Shard { resolver, cache, servers, counters, queue, record, .. } = self;
         let orders = &mut |order| queue.push_back(Queued::Order(order));
-        let done = handle(resolver, &mut Event { now, settings: cache.settings(), servers, counters, orders });
+        let (telemetry, tap) = record.of_questions();
+        let mut event = Event { now, settings: cache.settings(), servers, counters, telemetry, tap, orders };
+        let done = handle(resolver, &mut event);
         if resolver.take_back(now) {
             // What failed without the server may succeed with it.
             cache.forget_failures();
@@ -313,7 +335,7 @@ impl Shard {
         let Finished { hash, name, key, waiters, result, .. } = finished;
         let waiting = waiters.len() as u64;
         let late = match result {
-            Ok(answer) => {
+            Ok((answer, by)) => {
                 let Shard { images, cache, zones, other, counters, .. } = self;
                 cache.insert(now, hash, &name, key, &answer, counters);
                 if let Some(apex) = answer.zone_labels()
@@ -322,7 +344,7 @@ impl Shard {
                     zones.learn(other, apex.into());
                 }
                 self.tidy_at = self.tidy_at.or_else(|| self.cache.janitor(now, &mut self.counters));
-                Late::Fresh(answer)
+                Late::Fresh(answer, by)
             }
             Err(failure) => {
                 self.cache.failed(now, hash, failure, &mut self.counters);
@@ -338,7 +360,13 @@ impl Shard {
                 }
             }
         };
-        self.queue.extend(waiters.into_iter().map(|waiter| Queued::Reply { waiter, late: late.clone() }));
+        self.reply_later(waiters, late);
+    }
+
+    /// Everybody who waited gets this.
+    fn reply_later(&mut self, waiters: SmallVec<[Waiter; 1]>, late: Late) {
+        let late = Rc::new(late);
+        self.queue.extend(waiters.into_iter().map(|waiter| Queued::Reply { waiter, late: Rc::clone(&late) }));
     }
 
     /// Those who wait have waited long enough for a fresh answer. Where what had run out was put out of the cache
@@ -349,8 +377,7 @@ impl Shard {
         let Some(stale) = self.stale(now, hash, &name, key) else { return };
         let waiters = self.resolver.take_waiters(question);
         self.counters.stale_slow += waiters.len() as u64;
-        let late = Late::Stale(stale);
-        self.queue.extend(waiters.into_iter().map(|waiter| Queued::Reply { waiter, late: late.clone() }));
+        self.reply_later(waiters, Late::Stale(stale));
     }
 
     /// What has run out for a question.
@@ -366,9 +393,9 @@ impl Shard {
     pub(super) fn write_late(&mut self, waiter: &Waiter, late: &Late, reply: &mut [u8]) -> usize {
         let Waiter { asker, question, kind, .. } = waiter;
         match late {
-            Late::Fresh(answer) => {
-                let said = (answer.as_ref(), Duration::ZERO);
-                write_answer(&self.images, &mut self.counters, asker, question, said, reply)
+            Late::Fresh(answer, _) => {
+                let (said, tally) = ((answer.as_ref(), Duration::ZERO), (&mut self.note, &mut self.counters));
+                write_answer(&self.images, tally, asker, question, said, reply)
             }
             Late::Stale(stale) => self.write_stale(asker, question, stale, reply),
             Late::Failed(failure) => {
@@ -389,7 +416,7 @@ impl Shard {
         };
         let form = Reply { stale: true, ..asker.reply(&self.images, question, Some(error)) };
         let (octets, truncated) = answer.write(reply, *age, &form);
-        self.counters.reply(answer.rcode(), truncated);
+        self.note.replied(&mut self.counters, answer.rcode(), truncated);
         octets
     }
 
@@ -401,17 +428,17 @@ impl Shard {
         error: ExtendedError,
         reply: &mut [u8],
     ) -> usize {
-        let Shard { images, counters, compressor, .. } = self;
+        let Shard { images, counters, note, compressor, .. } = self;
         let Reply { id, flags, question, opt, limit, .. } = asker.reply(images, question, Some(error));
         let writer = Writer::new(reply, limit, question, opt, compressor, images.hash_key);
-        counters.reply(Rcode::ServFail as u16, false);
+        note.replied(counters, Rcode::ServFail as u16, false);
         writer.finish(id, flags | flags::QR | kind.recursion(), Rcode::ServFail)
     }
 
     /// ANY for a name of an origin: the origin is spared (RFC 8482 §4.2).
     #[cold]
     fn write_any(&mut self, asker: &Asker, query: &Query<'_>, reply: &mut [u8]) -> usize {
-        let Shard { images, counters, compressor, .. } = self;
+        let Shard { images, counters, note, compressor, .. } = self;
         let Reply { id, flags, question, opt, limit, .. } = asker.reply(images, query.question, None);
         let mut writer = Writer::new(reply, limit, question, opt, compressor, images.hash_key);
         let hinfo = [ANY_HINFO].into_iter();
@@ -419,7 +446,7 @@ impl Shard {
         if truncated {
             writer.truncate();
         }
-        counters.reply(Rcode::NoError as u16, truncated);
+        note.replied(counters, Rcode::NoError as u16, truncated);
         writer.finish(id, flags | flags::QR | flags::AA, Rcode::NoError)
     }
 }
@@ -428,13 +455,13 @@ impl Shard {
 #[inline]
 fn write_answer(
     images: &Images,
-    counters: &mut Counters,
+    (note, counters): (&mut Note, &mut Counters),
     asker: &Asker,
     question: &[u8],
     (answer, age): (AnswerRef<'_>, Duration),
     reply: &mut [u8],
 ) -> usize {
     let (octets, truncated) = answer.write(reply, age, &asker.reply(images, question, None));
-    counters.reply(answer.rcode(), truncated);
+    note.replied(counters, answer.rcode(), truncated);
     octets
 }

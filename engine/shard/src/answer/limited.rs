@@ -7,6 +7,7 @@
 use super::{Asker, Client, Outcome, Refusal, Shard, Transport};
 use crate::guard::rate::{self, Address};
 use crate::guard::rrl::{Class, Verdict};
+use crate::telemetry::log::{self, Policy};
 use crate::time::Time;
 use crate::wire::edns::ExtendedError;
 use crate::wire::message::{HEADER_OCTETS, Query, flags};
@@ -25,9 +26,9 @@ impl Shard {
     ) -> Option<Result<Outcome, Refusal>> {
         match self.rate.as_mut()?.verdict(now, client.peer.ip(), asker.address, &mut self.counters) {
             rate::Verdict::Within => None,
-            rate::Verdict::Drop => Some(Ok(Outcome::Silence)),
-            rate::Verdict::Truncate => Some(Ok(self.truncate(&asker, query, reply))),
-            rate::Verdict::Refuse => Some(Err(Refusal::counted(ExtendedError::Prohibited))),
+            rate::Verdict::Drop => Some(Ok(self.silence(client, Policy::Rate))),
+            rate::Verdict::Truncate => Some(Ok(self.truncate(Policy::Rate, &asker, query, reply))),
+            rate::Verdict::Refuse => Some(Err(Refusal::counted(Policy::Rate, ExtendedError::Prohibited))),
         }
     }
 
@@ -36,6 +37,13 @@ impl Shard {
         let address = if client.via == Transport::Tcp { Address::Proven } else { Address::Claimed };
         let counters = &mut self.counters;
         self.rate.as_mut().is_none_or(|rate| rate.is_within(now, client.peer.ip(), address, counters))
+    }
+
+    /// Nothing is sent, by this policy.
+    pub(super) fn silence(&mut self, client: &Client, policy: Policy) -> Outcome {
+        self.note.policy = policy;
+        self.record.later(client);
+        Outcome::Silence
     }
 
     /// What comes of a question for a zone that is limited; `None`: it is answered.
@@ -92,17 +100,18 @@ impl Shard {
         }
         match self.limiter.as_mut()?.verdict(now, client.peer.ip(), class, name_hash, &mut self.counters) {
             Verdict::Send => None,
-            Verdict::Drop => Some(Outcome::Silence),
-            Verdict::Slip => Some(self.truncate(&asker, query, reply)),
+            Verdict::Drop => Some(self.silence(client, Policy::Rrl)),
+            Verdict::Slip => Some(self.truncate(Policy::Rrl, &asker, query, reply)),
         }
     }
 
-    /// A reply without records that sends the asker to TCP.
-    fn truncate(&mut self, asker: &Asker, query: &Query<'_>, reply: &mut [u8]) -> Outcome {
+    /// A reply without records that sends the asker to TCP, by this policy.
+    fn truncate(&mut self, policy: Policy, asker: &Asker, query: &Query<'_>, reply: &mut [u8]) -> Outcome {
+        self.note.by(log::Outcome::Local, policy);
         reply[2..HEADER_OCTETS].fill(0);
         let octets = self.cut_short(asker, query.question, reply);
         reply[2..4].copy_from_slice(&(asker.flags | flags::QR | flags::TC).to_be_bytes());
-        self.counters.reply(0, false);
+        self.note.replied(&mut self.counters, 0, false);
         Outcome::Reply(octets)
     }
 }

@@ -18,6 +18,9 @@
 //! IXFR (`transfer`) and NOTIFY (`notify`) are for the peers that a zone lists, whoever else may ask at the listener. Over
 //! UDP equal answers of zones may be limited (`limited`), and whoever asks too often is held off before anything is looked
 //! up; a cookie shows that an address is the asker's own. None of these costs a plain query more than a look.
+//!
+//! **What is left behind.** Each step that decides how a request is dealt with notes it; at the end `record` counts, and
+//! logs and taps where that is wanted.
 
 mod asker;
 mod authoritative;
@@ -25,47 +28,44 @@ mod chaos;
 mod forward;
 mod limited;
 mod notify;
+mod probe;
+mod record;
 mod signed;
 mod transfer;
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use smallvec::SmallVec;
 
-use crate::cache::{Cache, Figures, Flush};
+use crate::cache::{Cache, Cached, Figures, Flush, Listed};
 use crate::guard::budget::Zones;
 use crate::guard::rate::{self, Address};
 use crate::guard::rrl::Limiter;
 use crate::images::Images;
 use crate::limits::{IDENTITY_OCTETS_MAX, MESSAGE_OCTETS_MAX, RESOLVES_MAX};
 use crate::resolve::{self, Order, Resolver};
-use crate::telemetry::Counters;
+use crate::telemetry::log::{self, Policy};
+use crate::telemetry::{Counters, TypeClass};
 use crate::time::Time;
+use crate::transport::Transport;
 use crate::upstream::{Kind, ServerState, Servers, Target};
 use crate::wire::edns::{self, Edns, ExtendedError};
 use crate::wire::message::{HEADER_OCTETS, Header, Malformed, Query, Rcode, flags, opcode};
-use crate::wire::name::KeyedName;
+use crate::wire::name::{KeyedName, Name};
 use crate::wire::rdata::{CLASS_IN, rtype};
 use crate::wire::writer::{Compressor, Writer};
 use asker::Asker;
 use authoritative::Chain;
 use forward::{Late, Pace};
+use record::{Note, Record};
 use signed::Signature;
 pub use transfer::TransferMessage;
 use transfer::Transfers;
-
-/// How a request came in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
-    /// A datagram.
-    Udp,
-    /// A TCP connection.
-    Tcp,
-}
 
 /// Who asked, and how the answer goes back. The shard reads `peer`, `via` and `listener`, and returns the whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,6 +146,8 @@ pub enum Action {
 #[derive(Debug)]
 struct Waiter {
     client: Client,
+    /// When the request came.
+    came: Time,
     asker: Asker,
     /// The question as the client spelt it.
     question: SmallVec<[u8; 48]>,
@@ -157,8 +159,9 @@ struct Waiter {
 
 /// What waits to be handed to the rim.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "a box for each reply would cost more than the room of the few orders")]
 enum Queued {
-    Reply { waiter: Waiter, late: Late },
+    Reply { waiter: Waiter, late: Rc<Late> },
     Order(Order),
     Notified { zone: u32, serial: Option<u32>, peer: IpAddr },
 }
@@ -166,7 +169,8 @@ enum Queued {
 /// One core's engine.
 ///
 /// Calling order: after any `on_…` call, call [`Shard::poll_action`] until it returns `None`, then arrange to call
-/// [`Shard::on_deadline`] no later than [`Shard::deadline`].
+/// [`Shard::on_deadline`] no later than [`Shard::deadline`]. When the replies have been sent, of one request or of a batch,
+/// call [`Shard::on_sent`], then take what is full of [`Shard::log`] and [`Shard::tap`].
 #[derive(Debug)]
 pub struct Shard {
     images: Arc<Images>,
@@ -188,6 +192,11 @@ pub struct Shard {
     tidy_at: Option<Time>,
     queue: VecDeque<Queued>,
     counters: Counters,
+    /// How the request at hand is dealt with.
+    note: Note,
+    record: Record,
+    /// When the last event of questions in flight was, whose actions are polled.
+    moment: Time,
     /// The time of the day, for TSIG.
     unix_seconds: u64,
     /// That of the request at hand, once it is verified, until somebody takes it over for the reply.
@@ -206,6 +215,7 @@ struct Refusal {
     error: Option<ExtendedError>,
     /// RA: a bound is reached, but recursion is available all the same.
     recursion: u16,
+    policy: Policy,
     /// `None`: it is counted already.
     counter: Option<fn(&mut Counters) -> &mut u64>,
 }
@@ -230,6 +240,9 @@ impl Shard {
             tidy_at: None,
             queue: VecDeque::new(),
             counters: Counters::default(),
+            note: Note::NEW,
+            record: Record::new(images.recording, share(seed, 3)),
+            moment: Time::ZERO,
             unix_seconds: 0,
             signature: None,
             transfers: Transfers::default(),
@@ -250,26 +263,37 @@ impl Shard {
     /// must hold [`UDP_REPLY_OCTETS_MAX`](crate::limits::UDP_REPLY_OCTETS_MAX) octets for UDP,
     /// [`MESSAGE_OCTETS_MAX`] otherwise.
     pub fn on_query(&mut self, now: Time, client: &Client, request: &[u8], reply: &mut [u8]) -> Outcome {
+        if self.record.is_on() {
+            return self.on_query_recorded(now, client, request, reply);
+        }
+        self.on_message(now, client, request, reply)
+    }
+
+    /// The same, whatever is recorded.
+    #[inline(never)] // So that where nothing is recorded nothing is kept for it.
+    fn on_message(&mut self, now: Time, client: &Client, request: &[u8], reply: &mut [u8]) -> Outcome {
         let Some(header) = Header::parse(request).filter(|header| !header.has(flags::QR)) else {
             self.counters.dropped_malformed += 1;
+            self.note = Note::NO_REQUEST;
             return Outcome::Silence;
         };
         match client.via {
             Transport::Udp => self.counters.queries_udp += 1,
             Transport::Tcp => self.counters.queries_tcp += 1,
         }
+        self.note = Note::NEW;
         if !matches!(header.opcode(), opcode::QUERY | opcode::NOTIFY) {
-            self.counters.notimp += 1;
             return self.not_understood(now, client, header, Rcode::NotImp, reply);
         }
         let Ok(query) = Query::parse(header, request, &self.images.hash_key, &mut self.name) else {
             if let Some(outcome) = self.answer_cookie(now, client, header, request, reply) {
                 return outcome;
             }
-            self.counters.formerr += 1;
             return self.not_understood(now, client, header, Rcode::FormErr, reply);
         };
+        self.record.telemetry.types[TypeClass::of(query.qtype) as usize] += 1;
         let mut asker = Asker::new(client, &query);
+        self.note.asks(query.question, &asker);
         if query.is_signed
             && let Err(outcome) = self.verify((now, client), request, &query, &mut asker, reply)
         {
@@ -304,7 +328,7 @@ impl Shard {
             let Shard { images, counters, unix_seconds, .. } = self;
             let cookie = images.cookies.check(Some(option), client.peer.ip(), *unix_seconds, counters);
             if !asker.take_cookie(cookie) {
-                return Some(Err(Refusal::formerr()));
+                return Some(Err(Refusal { policy: Policy::Signature, ..Refusal::formerr() }));
             }
         }
         if self.signature.is_some() {
@@ -329,6 +353,7 @@ impl Shard {
                 rcode: Rcode::BadVers,
                 error: None,
                 recursion: 0,
+                policy: Policy::None,
                 counter: Some(|c| &mut c.badvers),
             });
         }
@@ -340,14 +365,14 @@ impl Shard {
         if !listener.is_some_and(|listener| listener.allow.contains(client.peer.ip()))
             && !self.is_refresh(client, query)
         {
-            return Err(Refusal::prohibited(|c| &mut c.refused_acl));
+            return Err(Refusal::prohibited(Policy::Acl, |c| &mut c.refused_acl));
         }
         if query.qclass != CLASS_IN {
             return self.answer_chaos(query, asker, reply);
         }
         match query.qtype {
             0 | rtype::OPT => return Err(Refusal::formerr()),
-            rtype::TKEY..=rtype::MAILA => return Err(Refusal::prohibited(|c| &mut c.refused_type)),
+            rtype::TKEY..=rtype::MAILA => return Err(Refusal::prohibited(Policy::Type, |c| &mut c.refused_type)),
             _ => {}
         }
         let images = &self.images;
@@ -362,7 +387,7 @@ impl Shard {
                 Ok(self.answer_from_zone(zone, query, asker, reply))
             }
             Some(Target::Pools(_)) => self.answer_from_upstream(now, client, query, asker, reply),
-            Some(Target::Refuse) | None => Err(Refusal::prohibited(|c| &mut c.refused_route)),
+            Some(Target::Refuse) | None => Err(Refusal::prohibited(Policy::Route, |c| &mut c.refused_route)),
         }
     }
 
@@ -376,6 +401,7 @@ impl Shard {
                     if let Some(signature) = &mut waiter.signature {
                         octets = self.sign(signature, &waiter.asker, &waiter.question, buffer, octets);
                     }
+                    self.record_late(&waiter, &late, &buffer[..octets]);
                     return Some(Action::Reply { client: waiter.client, octets });
                 }
                 Queued::Notified { zone, serial, peer } => return Some(Action::Notified { zone, serial, peer }),
@@ -383,6 +409,7 @@ impl Shard {
                 Queued::Order(Order::Ask(asking)) => {
                     // Between order and poll the question may have ended: then there is nothing to send.
                     if let Some((route, server, octets)) = self.resolver.write_query(&self.servers, asking, buffer) {
+                        self.record_asked(server, matches!(route, resolve::Route::Tcp(_)), &buffer[..octets]);
                         return Some(match route {
                             resolve::Route::Udp(socket) => Action::AskUdp { socket, server, octets },
                             resolve::Route::Tcp(exchange) => Action::AskTcp { exchange, server, octets },
@@ -417,6 +444,7 @@ impl Shard {
         if images.rrl != self.images.rrl {
             self.limiter = images.rrl.as_ref().and_then(|rrl| Limiter::new(rrl, self.limiter_seed));
         }
+        self.record.set(images.recording);
         std::mem::replace(&mut self.images, images)
     }
 
@@ -461,6 +489,17 @@ impl Shard {
         self.cache.flush_step(what, cursor, &mut self.counters)
     }
 
+    /// What the cache has for a name, and what it would answer: for the types of the registry and those for private use.
+    pub fn cache_look(&self, now: Time, name: &Name) -> Vec<Cached> {
+        self.cache.look(now, self.era, name)
+    }
+
+    /// A part of what the cache has for `below` and the names below it, from `cursor` on, which is 0 at first. A call takes
+    /// no longer than a batch of queries.
+    pub fn cache_list(&self, now: Time, below: &Name, cursor: u64) -> Listed {
+        self.cache.list(now, self.era, below, cursor)
+    }
+
     /// Appends a part of the cache to `out`, for [`Shard::cache_in`] of another process: about `octets_max` octets, which
     /// is not 0, from `cursor` on, which is 0 at first. Returns the cursor for the next call, if there is more.
     pub fn cache_out(&mut self, now: Time, cursor: u64, octets_max: usize, out: &mut Vec<u8>) -> Option<u64> {
@@ -475,7 +514,7 @@ impl Shard {
         Ok(kept)
     }
 
-    /// A request that is no query, or none that can be read.
+    /// A request of another opcode, or one that cannot be read: NOTIMP or FORMERR, unless its sender asks too often.
     #[cold]
     fn not_understood(
         &mut self,
@@ -485,7 +524,12 @@ impl Shard {
         rcode: Rcode,
         reply: &mut [u8],
     ) -> Outcome {
-        if self.is_within_rate(now, client) { self.bare(header, rcode, reply) } else { Outcome::Silence }
+        let Counters { formerr, notimp, .. } = &mut self.counters;
+        *if rcode == Rcode::FormErr { formerr } else { notimp } += 1;
+        if !self.is_within_rate(now, client) {
+            return self.silence(client, Policy::Rate);
+        }
+        self.bare(header, rcode, reply)
     }
 
     /// The reply to a request for nothing but a cookie (RFC 7873 §5.4), if this is one.
@@ -502,9 +546,10 @@ impl Shard {
         let peer = client.peer.ip();
         let (octets, rcode) = images.cookies.answer_alone(header, request, peer, *unix_seconds, reply, counters)?;
         if !self.is_within_rate(now, client) {
-            return Some(Outcome::Silence);
+            return Some(self.silence(client, Policy::Rate));
         }
-        self.counters.reply(rcode as u16, false);
+        self.note.is(log::Outcome::Local);
+        self.note.replied(&mut self.counters, rcode as u16, false);
         Some(Outcome::Reply(octets))
     }
 
@@ -515,7 +560,7 @@ impl Shard {
         octets[..2].copy_from_slice(&header.id.to_be_bytes());
         octets[2..4].copy_from_slice(&word.to_be_bytes());
         reply[..HEADER_OCTETS].copy_from_slice(&octets);
-        self.counters.reply(rcode as u16, false);
+        self.note.replied(&mut self.counters, rcode as u16, false);
         Outcome::Reply(HEADER_OCTETS)
     }
 
@@ -548,15 +593,20 @@ impl Shard {
         if let Some(counter) = refusal.counter {
             *counter(&mut self.counters) += 1;
         }
+        let outcome = match (refusal.rcode, refusal.policy) {
+            (Rcode::ServFail, Policy::None) => log::Outcome::Failed,
+            _ => log::Outcome::Refused,
+        };
+        self.note.by(outcome, refusal.policy);
         if self.limiter.is_some()
             && let Some(outcome) = self.limit_refusal(now, client, query, asker, reply)
         {
             return outcome;
         }
-        let Shard { images, compressor, counters, .. } = self;
+        let Shard { images, compressor, counters, note, .. } = self;
         let opt = asker.opt(images, refusal.error);
         let writer = Writer::new(reply, asker.limit.into(), query.question, opt, compressor, images.hash_key);
-        counters.reply(refusal.rcode as u16, false);
+        note.replied(counters, refusal.rcode as u16, false);
         Outcome::Reply(writer.finish(asker.id, asker.flags | flags::QR | refusal.recursion, refusal.rcode))
     }
 }
@@ -579,21 +629,24 @@ fn check(images: &Images) {
 
 impl Refusal {
     fn formerr() -> Refusal {
-        Refusal { rcode: Rcode::FormErr, error: None, recursion: 0, counter: Some(|c| &mut c.formerr) }
+        let counter: fn(&mut Counters) -> &mut u64 = |c| &mut c.formerr;
+        Refusal { rcode: Rcode::FormErr, error: None, recursion: 0, policy: Policy::None, counter: Some(counter) }
     }
 
     /// The name is no zone of ours, as a transfer or NOTIFY would have it.
     fn not_auth() -> Refusal {
-        Refusal { rcode: Rcode::NotAuth, error: None, recursion: 0, counter: Some(|c| &mut c.notauth) }
+        let counter: fn(&mut Counters) -> &mut u64 = |c| &mut c.notauth;
+        Refusal { rcode: Rcode::NotAuth, error: None, recursion: 0, policy: Policy::Route, counter: Some(counter) }
     }
 
-    fn prohibited(counter: fn(&mut Counters) -> &mut u64) -> Refusal {
-        Refusal { rcode: Rcode::Refused, error: Some(ExtendedError::Prohibited), recursion: 0, counter: Some(counter) }
+    fn prohibited(policy: Policy, counter: fn(&mut Counters) -> &mut u64) -> Refusal {
+        let error = Some(ExtendedError::Prohibited);
+        Refusal { rcode: Rcode::Refused, error, recursion: 0, policy, counter: Some(counter) }
     }
 
     /// REFUSED; whoever found the reason has counted it.
-    fn counted(error: ExtendedError) -> Refusal {
-        Refusal { rcode: Rcode::Refused, error: Some(error), recursion: 0, counter: None }
+    fn counted(policy: Policy, error: ExtendedError) -> Refusal {
+        Refusal { rcode: Rcode::Refused, error: Some(error), recursion: 0, policy, counter: None }
     }
 
     /// The question is not taken to upstreams of this kind.
@@ -602,6 +655,7 @@ impl Refusal {
             rcode: Rcode::Refused,
             error: Some(ExtendedError::Other),
             recursion: kind.recursion(),
+            policy: Policy::Bound,
             counter,
         };
         match refused {
@@ -613,6 +667,7 @@ impl Refusal {
             Some(resolve::Refused::NoServers) => Refusal {
                 rcode: Rcode::ServFail,
                 error: Some(ExtendedError::NoReachableAuthority),
+                policy: Policy::None,
                 ..refusal(Some(|c| &mut c.servfail_no_servers))
             },
         }
@@ -621,6 +676,7 @@ impl Refusal {
     /// The zone is not loaded, or has expired: others may have it, and the asker shall go on to them.
     fn not_ready() -> Refusal {
         let error = Some(ExtendedError::NotReady);
-        Refusal { rcode: Rcode::ServFail, error, recursion: 0, counter: Some(|c| &mut c.servfail_zone) }
+        let counter: fn(&mut Counters) -> &mut u64 = |c| &mut c.servfail_zone;
+        Refusal { rcode: Rcode::ServFail, error, recursion: 0, policy: Policy::None, counter: Some(counter) }
     }
 }

@@ -3,6 +3,7 @@
 //! whether the zone is asked for, and when, is decided elsewhere.
 
 use super::{Client, Outcome, Queued, Refusal, Shard};
+use crate::telemetry::log::{self, Policy};
 use crate::transfer::notify;
 use crate::wire::message::{Query, Rcode};
 use crate::wire::rdata::CLASS_IN;
@@ -24,13 +25,14 @@ impl Shard {
         let zone = zone.ok_or_else(Refusal::not_auth)?;
         let about = &self.images.zones[zone as usize].about;
         if !self.is_allowed(&about.notify_from, client) {
-            return Err(Refusal::prohibited(|c| &mut c.notifies_refused));
+            return Err(Refusal::prohibited(Policy::Acl, |c| &mut c.notifies_refused));
         }
         let heard = notify::read(query, &about.apex, request).map_err(|_| Refusal::formerr())?;
         self.counters.notifies += 1;
         self.queue.push_back(Queued::Notified { zone, serial: heard.serial, peer: client.peer.ip() });
         let octets = notify::reply(query, Rcode::NoError, reply).expect("a header, a question and an OPT record fit");
-        self.counters.reply(Rcode::NoError as u16, false);
+        self.note.is(log::Outcome::Local);
+        self.note.replied(&mut self.counters, Rcode::NoError as u16, false);
         Ok(Outcome::Reply(octets))
     }
 }

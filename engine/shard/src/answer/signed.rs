@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::{Asker, Client, Outcome, Shard};
 use crate::limits::UDP_PLAIN_OCTETS_MAX;
 use crate::telemetry::Counters;
+use crate::telemetry::log::{self, Policy};
 use crate::time::Time;
 use crate::tsig::{self, Checked, Fault, Key, Signed, Signer};
 use crate::wire::message::{HEADER_OCTETS, Query, Rcode, flags};
@@ -39,7 +40,9 @@ impl Shard {
     ) -> Result<(), Outcome> {
         match tsig::check(request, &self.images.keys, self.unix_seconds) {
             // Who cannot sign has as little proven as who does not.
-            Checked::Fault(_) | Checked::Unsigned if !self.is_within_rate(now, client) => Err(Outcome::Silence),
+            Checked::Fault(_) | Checked::Unsigned if !self.is_within_rate(now, client) => {
+                Err(self.silence(client, Policy::Rate))
+            }
             Checked::Signed(Signed { key, signer, .. }) => {
                 self.counters.tsig_verified += 1;
                 let limit = usize::from(asker.limit);
@@ -48,17 +51,21 @@ impl Shard {
                 self.signature = Some(Box::new(Signature { key, signer, limit }));
                 Ok(())
             }
-            Checked::Fault(fault) => Err(self.refuse_signature(fault, query, *asker, reply)),
+            Checked::Fault(fault) => {
+                self.note.by(log::Outcome::Refused, Policy::Signature);
+                Err(self.refuse_signature(fault, query, *asker, reply))
+            }
             // Its last record is a TSIG, so that it is not unsigned: nothing is answered that nobody verified.
             Checked::Unsigned => {
                 self.counters.formerr += 1;
+                self.note.by(log::Outcome::Refused, Policy::Signature);
                 Err(self.bare(query.header, Rcode::FormErr, reply))
             }
         }
     }
 
     fn refuse_signature(&mut self, fault: Fault, query: &Query<'_>, asker: Asker, reply: &mut [u8]) -> Outcome {
-        let Shard { images, compressor, counters, .. } = self;
+        let Shard { images, compressor, counters, note, .. } = self;
         *match fault.error {
             None => &mut counters.formerr,
             Some(tsig::Error::BadKey) => &mut counters.tsig_unknown_key,
@@ -66,7 +73,7 @@ impl Shard {
             Some(tsig::Error::BadTime) => &mut counters.tsig_bad_time,
             Some(tsig::Error::BadTrunc) => &mut counters.tsig_truncated,
         } += 1;
-        counters.reply(fault.rcode as u16, false);
+        note.replied(counters, fault.rcode as u16, false);
         let limit = asker.limit.into();
         let writer = Writer::new(reply, limit, query.question, asker.opt(images, None), compressor, images.hash_key);
         let octets = writer.finish(asker.id, asker.flags | flags::QR, fault.rcode);

@@ -14,6 +14,7 @@ use super::{Asker, Client, Outcome, Refusal, Shard, Transport};
 use crate::images::{Allowed, ZoneAbout};
 use crate::limits::{NAME_OCTETS_MAX, TRANSFERS_MAX};
 use crate::telemetry::Counters;
+use crate::telemetry::log::{self, Policy};
 use crate::transfer::outgoing::Asked;
 use crate::transfer::{Content, Outgoing};
 use crate::wire::edns::ExtendedError;
@@ -64,12 +65,14 @@ impl Shard {
     ) -> Result<Outcome, Refusal> {
         // Undefined over UDP (RFC 5936 §4.2); NSD and Knot DNS answer the same.
         if query.qtype == rtype::AXFR && client.via == Transport::Udp {
-            return Err(Refusal { rcode: Rcode::NotImp, error: None, recursion: 0, counter: Some(|c| &mut c.notimp) });
+            let counter: fn(&mut Counters) -> &mut u64 = |c| &mut c.notimp;
+            let (policy, counter) = (Policy::Type, Some(counter));
+            return Err(Refusal { rcode: Rcode::NotImp, error: None, recursion: 0, policy, counter });
         }
         let zone = self.images.zone_at(&self.name).ok_or_else(Refusal::not_auth)?;
         let zone = &self.images.zones[zone as usize];
         if !self.is_allowed(&zone.about.allow_transfer, client) {
-            return Err(Refusal::prohibited(|c| &mut c.transfers_refused));
+            return Err(Refusal::prohibited(Policy::Acl, |c| &mut c.transfers_refused));
         }
         let image = zone.image.as_ref().ok_or_else(Refusal::not_ready)?;
         let content = match query.qtype {
@@ -119,17 +122,15 @@ impl Shard {
         };
         let octets = write(content).or_else(|| write(Content::Current));
         self.counters.transfers_ixfr += 1;
+        self.note.is(log::Outcome::Transfer);
+        self.note.replied(&mut self.counters, Rcode::NoError as u16, false);
         match octets {
             Some(octets) => {
                 self.counters.transfer_messages += 1;
-                self.counters.reply(Rcode::NoError as u16, false);
                 Ok(Outcome::Reply(octets))
             }
             // The SOA of a zone with names of great length.
-            None => {
-                self.counters.reply(Rcode::NoError as u16, false);
-                Ok(Outcome::Reply(self.cut_short(&asker, query.question, reply)))
-            }
+            None => Ok(Outcome::Reply(self.cut_short(&asker, query.question, reply))),
         }
     }
 
@@ -147,6 +148,7 @@ impl Shard {
                 rcode: Rcode::ServFail,
                 error: Some(ExtendedError::Other),
                 recursion: 0,
+                policy: Policy::Bound,
                 counter: Some(counter),
             });
         }
@@ -155,7 +157,8 @@ impl Shard {
             _ => &mut self.counters.transfers_ixfr,
         } += 1;
         // Counted as one reply, however many messages it takes.
-        self.counters.reply(Rcode::NoError as u16, false);
+        self.note.is(log::Outcome::Transfer);
+        self.note.replied(&mut self.counters, Rcode::NoError as u16, false);
         let signer = self.signature.take().map(|signature| signature.signer);
         let transfer = Outgoing::new(&asker.asked(query), image, content, signer);
         Ok(Outcome::Transfer(self.transfers.insert(transfer)))

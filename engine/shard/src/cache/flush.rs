@@ -80,7 +80,7 @@ impl Cache {
 }
 
 /// Whether `name` is `suffix` or below it; both well-formed and in lower case.
-fn is_within(name: &[u8], suffix: &[u8]) -> bool {
+pub(super) fn is_within(name: &[u8], suffix: &[u8]) -> bool {
     let mut rest = name;
     while rest.len() > suffix.len() {
         rest = &rest[usize::from(rest[0]) + 1..];

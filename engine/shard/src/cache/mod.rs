@@ -13,6 +13,7 @@
 //! | `failures` | failures remembered for a short time |
 //! | `flush` | removal by order |
 //! | `dump` | answers over a restart |
+//! | `view` | answers as people see them |
 //!
 //! An answer is fresh until its TTL has run out, and stale for [`CacheSettings::stale`] after that (RFC 8767); only then is it
 //! gone for good, unless its room is needed before. A denial of a name is kept under a type of its own, so that it is
@@ -33,6 +34,7 @@ mod table;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod view;
 
 use std::time::Duration;
 
@@ -43,6 +45,7 @@ use self::failures::Failures;
 pub use self::flush::Flush;
 use self::store::{Start, Store};
 use self::table::Place;
+pub use self::view::{Cached, Listed};
 use crate::images::CacheSettings;
 use crate::limits::CACHE_ENTRY_OCTETS_MAX;
 use crate::telemetry::Counters;

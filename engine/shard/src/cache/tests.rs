@@ -2,3 +2,4 @@ mod eviction;
 mod kept;
 mod memory;
 mod order;
+mod view;

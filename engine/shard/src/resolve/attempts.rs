@@ -17,6 +17,7 @@ use super::{Asking, Event, Failure, Finished, Order, Resolve, Resolver, Slot};
 use crate::cache::scrub::{Scrubbed, Source, Why, scrub};
 use crate::cache::{Answer, Key};
 use crate::limits::ATTEMPTS_MAX;
+use crate::telemetry::log;
 use crate::time::Time;
 use crate::upstream::{Candidate, Kind, Protocol, ServerNumber};
 use crate::wire::message::{HEADER_OCTETS, Header, flags};
@@ -95,6 +96,13 @@ impl<W> Resolve<W> {
         turns.into_iter().find(|&candidate| !self.failed.has(candidate) && !waited_for(candidate))
     }
 
+    /// Whom an attempt asks, and over what.
+    fn asked(&self, attempt: u8) -> log::Asked {
+        let Attempt { candidate, over, .. } = self.attempts[usize::from(attempt)];
+        let server = self.candidates[usize::from(candidate)].server.address;
+        log::Asked { tcp: matches!(over, Over::Tcp { .. }), server }
+    }
+
     fn number(&self, candidate: u8) -> ServerNumber {
         self.candidates[usize::from(candidate)].number
     }
@@ -150,7 +158,8 @@ impl<W> Resolve<W> {
             let question_octets = self.name.len() + 4;
             let mut bare = message[..HEADER_OCTETS + question_octets].to_vec();
             bare[6..HEADER_OCTETS].fill(0);
-            self.empty = Answer::parse(&bare, question_octets, event.settings, false).ok();
+            let answer = Answer::parse(&bare, question_octets, event.settings, false).ok();
+            self.empty = answer.map(|answer| (answer, self.asked(attempt)));
         }
     }
 
@@ -258,7 +267,8 @@ impl<W> Resolver<W> {
         message: &[u8],
     ) -> Option<Finished<W>> {
         let resolve = self.resolve(slot);
-        let Attempt { candidate, over, form, .. } = resolve.attempts[usize::from(attempt)];
+        let Attempt { candidate, over, form, sent, .. } = resolve.attempts[usize::from(attempt)];
+        event.heard(resolve.candidates[usize::from(candidate)].server.address, over, sent, message);
         let datagram = matches!(over, Over::Udp { .. });
         let expected = Expected { name: &resolve.name, qtype: resolve.key.qtype, form, datagram };
         let reply = match reply::take(event, resolve.number(candidate), message, header, &expected) {
@@ -317,8 +327,9 @@ impl<W> Resolver<W> {
         self.scratch = scratch;
         match read {
             Ok((kind, answer)) => {
+                let by = self.resolve(slot).asked(attempt);
                 self.end(event, slot, attempt, Verdict::Answered);
-                Some(self.finish(event, slot, kind, Ok(answer)))
+                Some(self.finish(event, slot, kind, Ok((answer, by))))
             }
             Err(Why::Malformed) => {
                 event.counters.upstream_malformed += 1;
@@ -423,7 +434,7 @@ impl<W> Resolver<W> {
         let number = resolve.number(candidate);
         match verdict {
             Verdict::Answered => {
-                if event.servers.answered(event.now, number, event.now - sent) {
+                if event.answered(number, sent) {
                     self.back.push(number);
                 }
             }
@@ -450,7 +461,13 @@ impl<W> Resolver<W> {
     }
 
     /// Ends a question: nothing of it is expected any more, its slot is free.
-    fn finish(&mut self, event: &mut Event<'_>, slot: u32, kind: Kind, result: Result<Answer, Failure>) -> Finished<W> {
+    fn finish(
+        &mut self,
+        event: &mut Event<'_>,
+        slot: u32,
+        kind: Kind,
+        result: Result<(Answer, log::Asked), Failure>,
+    ) -> Finished<W> {
         for attempt in 0..self.resolve(slot).attempts.len() as u8 {
             self.end(event, slot, attempt, Verdict::Released);
         }

@@ -38,7 +38,8 @@ pub use crate::cache::Failure;
 use crate::cache::{Answer, Key};
 use crate::images::{Bounds, CacheSettings};
 use crate::limits::{ATTEMPTS_MAX, WAITERS_MAX};
-use crate::telemetry::Counters;
+use crate::telemetry::tap::{self, Tap};
+use crate::telemetry::{Counters, Telemetry, log};
 use crate::time::Time;
 use crate::upstream::{Candidate, Choice, Kind, ServerNumber, Servers};
 use crate::wire::message::Header;
@@ -99,8 +100,8 @@ struct Resolve<W> {
     cookie_renewed: Marks,
     /// One of them answered with an error.
     error_came: bool,
-    /// What a resolver said that had nothing to say: better than a failure.
-    empty: Option<Answer>,
+    /// What a resolver said that had nothing to say, and which one: better than a failure.
+    empty: Option<(Answer, log::Asked)>,
     /// The candidate whose turn is next.
     next: u8,
     attempts: SmallVec<[Attempt; 2]>,
@@ -146,8 +147,31 @@ pub struct Event<'e> {
     pub servers: &'e mut Servers,
     /// Where to count.
     pub counters: &'e mut Counters,
+    /// The same for spans.
+    pub telemetry: &'e mut Telemetry,
+    /// Who gets the replies of servers, as they came, where anybody wants them.
+    pub tap: Option<&'e mut Tap>,
     /// Who hears what is to be done.
     pub orders: &'e mut dyn FnMut(Order),
+}
+
+impl Event<'_> {
+    /// A reply that matches came to what was asked of a server at `sent`. Whether the server was down and is up again.
+    fn answered(&mut self, server: ServerNumber, sent: Time) -> bool {
+        let after = self.now - sent;
+        self.telemetry.round_trips.record(after.as_micros() as u64);
+        self.servers.answered(self.now, server, after)
+    }
+
+    /// A message came from a server that was asked at `sent`, under the id of the query.
+    fn heard(&mut self, server: SocketAddr, over: Over, sent: Time, message: &[u8]) {
+        if let Some(tap) = &mut self.tap {
+            let (kind, tcp) = (tap::Kind::UpstreamResponse, matches!(over, Over::Tcp { .. }));
+            let (asked, at, local) = (sent, self.now, None);
+            tap.push(&tap::Message { kind, tcp, asked, at, peer: server, local, listener: 0, octets: message });
+            self.counters.tap_messages += 1;
+        }
+    }
 }
 
 /// Where a query goes.
@@ -172,8 +196,8 @@ pub struct Finished<W> {
     pub kind: Kind,
     /// Everybody who waits: nobody where all of them were taken, or nobody ever did.
     pub waiters: SmallVec<[W; 1]>,
-    /// The answer, or why there is none.
-    pub result: Result<Answer, Failure>,
+    /// The answer and who gave it, or why there is none.
+    pub result: Result<(Answer, log::Asked), Failure>,
 }
 
 /// What time has brought.
@@ -327,6 +351,13 @@ impl<W> Resolver<W> {
         let waiters = std::mem::take(&mut self.resolve_mut(question.0).waiters);
         self.waiters -= waiters.len();
         waiters
+    }
+
+    /// Everybody who waits, to be told that there will be no answer. The questions go on, for the cache.
+    pub fn take_all_waiters(&mut self) -> Vec<W> {
+        self.waiters = 0;
+        let resolves = self.slots.iter_mut().filter_map(|slot| slot.resolve.as_mut());
+        resolves.flat_map(|resolve| std::mem::take(&mut resolve.waiters)).collect()
     }
 
     /// Hash, name in lower case and key of a question.

@@ -113,7 +113,8 @@ impl<W> Resolver<W> {
     /// A message came for a probe that is out, from the right server under the right id.
     pub(super) fn on_probe_message(&mut self, event: &mut Event<'_>, place: u8, header: Header, message: &[u8]) {
         let probing = self.probes.at(place).expect("the caller has found it");
-        let Probing { probe, over, form, .. } = probing;
+        let Probing { probe, over, form, sent, .. } = probing;
+        event.heard(probe.candidate.server.address, *over, *sent, message);
         let datagram = matches!(over, Over::Udp { .. });
         let expected = Expected { name: &probe.name, qtype: probe.qtype, form: *form, datagram };
         match reply::take(event, probe.candidate.number, message, header, &expected) {
@@ -149,7 +150,7 @@ impl<W> Resolver<W> {
         let Probe { candidate: Candidate { number, .. }, name, qtype, .. } = &probe;
         match verdict {
             Verdict::Answered => {
-                if event.servers.answered(event.now, *number, event.now - sent) {
+                if event.answered(*number, sent) {
                     self.back.push(*number);
                 }
             }

@@ -35,6 +35,7 @@ struct Rig {
     resolver: Resolver<u32>,
     servers: Servers,
     counters: Counters,
+    telemetry: Telemetry,
     orders: Vec<Order>,
     now: Time,
 }
@@ -58,6 +59,7 @@ impl Rig {
             resolver: Resolver::new(key(), bounds, [2; 32]),
             servers: Servers::new([3; 32], &[]),
             counters: Counters::default(),
+            telemetry: Telemetry::default(),
             orders: Vec::new(),
             now: Time::ZERO,
         };
@@ -74,9 +76,10 @@ impl Rig {
     }
 
     fn on<T>(&mut self, handle: impl FnOnce(&mut Resolver<u32>, &mut Event<'_>) -> T) -> T {
-        let Rig { resolver, servers, counters, orders, now } = self;
+        let Rig { resolver, servers, counters, telemetry, orders, now } = self;
         let orders = &mut |order| orders.push(order);
-        handle(resolver, &mut Event { now: *now, settings: &SETTINGS, servers, counters, orders })
+        let settings = &SETTINGS;
+        handle(resolver, &mut Event { now: *now, settings, servers, counters, telemetry, tap: None, orders })
     }
 
     /// Begins question `number`, for which `number` waits.

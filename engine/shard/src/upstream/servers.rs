@@ -77,6 +77,8 @@ struct Known {
     in_flight: u32,
     asked: u64,
     answered: u64,
+    /// Microseconds of the round trips of those that were answered.
+    round_trip_micros: u64,
     silent: u64,
     unreachable: u64,
     probes: u64,
@@ -103,6 +105,10 @@ pub struct ServerState {
     pub asked: u64,
     /// Replies that matched.
     pub answered: u64,
+    /// Round trips measured: one a reply that matched.
+    pub round_trips: u64,
+    /// All of them together, in microseconds.
+    pub round_trip_micros: u64,
     /// Attempts whose patience ran out.
     pub silent: u64,
     /// Attempts that did not reach it.
@@ -269,6 +275,7 @@ impl Servers {
     pub fn answered(&mut self, now: Time, number: ServerNumber, after: Duration) -> bool {
         let Some(known) = known_mut(&mut self.slots, number) else { return false };
         known.answered += 1;
+        known.round_trip_micros = known.round_trip_micros.saturating_add(after.as_micros() as u64);
         known.in_flight = known.in_flight.saturating_sub(1);
         let back = known.health.answered(now, after);
         let again = known.question.answered(now);
@@ -358,6 +365,8 @@ impl Servers {
                 in_flight: known.in_flight,
                 asked: known.asked,
                 answered: known.answered,
+                round_trips: known.answered,
+                round_trip_micros: known.round_trip_micros,
                 silent: known.silent,
                 unreachable: known.unreachable,
                 outages: known.health.outages,
@@ -404,6 +413,7 @@ fn add(slots: &mut Vec<Slot>, free: &mut Vec<u32>, server: Server, now: Time) ->
         in_flight: 0,
         asked: 0,
         answered: 0,
+        round_trip_micros: 0,
         silent: 0,
         unreachable: 0,
         probes: 0,

@@ -326,6 +326,9 @@ pub(crate) enum Event {
     Lose,
     /// What the cache holds goes out, and into the cache of a new shard.
     Restart,
+    CheckLogged {
+        entry: String,
+    },
     CheckCounter {
         name: String,
         value: u64,

@@ -11,6 +11,7 @@ use ringdns_shard::{Action, Client, Outcome, Shard, Time, Transport};
 
 use crate::model::{Case, Entry, Event, Step, Suite};
 use crate::packet::{self, Bar, View};
+use crate::recorded::Recorded;
 use crate::setup;
 
 /// Actions and deadlines in one step beyond which a shard is taken to go round in circles.
@@ -84,6 +85,7 @@ struct Run<'a> {
     outstanding: Vec<Outstanding>,
     last_outcome: Option<Outcome>,
     buffer: Vec<u8>,
+    recorded: Recorded,
 }
 
 impl<'a> Run<'a> {
@@ -103,6 +105,7 @@ impl<'a> Run<'a> {
             outstanding: Vec::new(),
             last_outcome: None,
             buffer: vec![0; MESSAGE_OCTETS_MAX],
+            recorded: Recorded::default(),
         })
     }
 
@@ -115,6 +118,7 @@ impl<'a> Run<'a> {
                 return if silent { Ok(()) } else { Err(format!("silence was expected, not {:?}", self.last_outcome)) };
             }
             Event::CheckCounter { name, value } => return self.check_counter(name, *value),
+            Event::CheckLogged { entry } => return self.recorded.check(entry),
             Event::CheckServer { address, standing } => return self.check_server(address, standing),
             Event::Flush { name, subtree } => self.flush(name.as_deref(), *subtree)?,
             Event::Lose => self.outstanding.clear(),
@@ -204,7 +208,7 @@ impl<'a> Run<'a> {
             };
             self.buffer = buffer;
             if !moved? {
-                return Ok(());
+                return self.recorded.take(&mut self.shard, self.now);
             }
         }
         Err(format!("no end of activity{}", self.show_outstanding()))
@@ -473,6 +477,7 @@ impl<'a> Run<'a> {
             portions.push(portion);
         }
         self.shard = Shard::new(setup::images(&self.case.config)?, [43; 32]);
+        self.recorded = Recorded::default();
         self.shard.on_clock(UNIX_SECONDS + self.now.as_micros() / 1_000_000);
         for portion in portions {
             self.shard.cache_in(self.now, &portion).map_err(|_| "the shard does not take what it gave out")?;
@@ -551,6 +556,14 @@ mod tests {
             ("ASK\nSTEP 2 CHECK_ANSWER\nENTRY\n", "x.rpl:12: step 2: no reply has come"),
             ("ASK\nSTEP 2 CHECK_SILENCE\n", "x.rpl:12: step 2: silence was expected"),
             ("ASK\nSTEP 2 CHECK_COUNTER upstream_udp 2\n", "x.rpl:12: step 2: upstream_udp is 1, not 2"),
+            (
+                "ASK\nSTEP 2 CHECK_LOGGED zone none NOERROR\n",
+                "x.rpl:12: step 2: the newest entry of the query log says ``",
+            ),
+            (
+                "ASK\nSTEP 2 REPLY\nENTRY\nSTEP 3 CHECK_LOGGED cache none NOERROR\n",
+                "x.rpl:22: step 3: the newest entry of the query log says `resolved none NOERROR 192.0.2.1:53 udp`",
+            ),
             ("STEP 2 CHECK_COUNTER upstream_mail 2\n", "x.rpl:6: step 2: there is no counter `upstream_mail`"),
             ("ASK\nSTEP 2 CHECK_OUT_QUERY COUNT 0\n", "x.rpl:12: step 2: 0 queries expected"),
             ("STEP 2 CHECK_OUT_QUERY\nENTRY\n", "x.rpl:6: step 2: no query that is out fits"),

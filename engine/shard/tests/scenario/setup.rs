@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ringdns_shard::Images;
 use ringdns_shard::guard::{Acl, Network, cookie, rate};
-use ringdns_shard::images::{Bounds, CacheSettings, Listener, Zone};
+use ringdns_shard::images::{Bounds, CacheSettings, Listener, Recording, Zone};
 use ringdns_shard::upstream::{Kind, Pool, Protocol, Routes, Server, Strategy, Target};
 use ringdns_shard::wire::name::{HashKey, Name};
 use ringdns_shard::zone;
@@ -58,6 +58,7 @@ pub(crate) fn images(config: &Config) -> Result<Arc<Images>, String> {
         bounds: Bounds {
             resolves: count(config, "num-queries-per-thread", 1_000)?,
             waiters: count(config, "waiters-per-name", 1_000)?,
+            tcp_connections: 1,
             tcp_idle: Duration::from_secs(10),
             udp_ports: 8,
             zone_resolves: count(config, "zone-queries", 1_000)?,
@@ -65,6 +66,7 @@ pub(crate) fn images(config: &Config) -> Result<Arc<Images>, String> {
         },
         rate: rate(config)?,
         cookies: Arc::new(cookies(config)?),
+        recording: Recording { log_sample: 1, tap_clients: true, tap_upstreams: true },
         ..Images::bare(hash_key)
     }))
 }

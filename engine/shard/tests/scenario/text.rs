@@ -193,6 +193,7 @@ impl<'a> Reader<'a> {
             ("FLUSH", ["subtree", name]) => Event::Flush { name: Some(name.to_string()), subtree: true },
             ("LOSE", []) => Event::Lose,
             ("RESTART", []) => Event::Restart,
+            ("CHECK_LOGGED", [_, _, _, ..]) => Event::CheckLogged { entry: words.join(" ") },
             ("CHECK_COUNTER", [name, value]) => {
                 Event::CheckCounter { name: name.to_string(), value: u64::from(number(value)?) }
             }

@@ -8,6 +8,7 @@
 mod found;
 mod packet;
 mod random;
+mod recorded;
 mod servers;
 mod truth;
 mod world;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringdns_shard::guard::Acl;
-use ringdns_shard::images::{Bounds, CacheSettings, Listener};
+use ringdns_shard::images::{Bounds, CacheSettings, Listener, Recording};
 use ringdns_shard::limits::{ATTEMPTS_MAX, MESSAGE_OCTETS_MAX, PROBES_MAX, STALE_TTL_SECONDS, UDP_REPLY_OCTETS_MAX};
 use ringdns_shard::telemetry::Counters;
 use ringdns_shard::tsig::{Algorithm, Key, Transaction};
@@ -18,6 +18,7 @@ use ringdns_shard::{Action, Client, Images, Outcome, Shard, Time, Transport, wir
 
 use crate::packet::{self, Asking, View};
 use crate::random::Random;
+use crate::recorded::{BATCH_MICROS_MAX, Recorded};
 use crate::servers::{Datagram, Mood, Servers, Stream, Told, edition};
 use crate::truth::{Question, Truth, apex, suffix};
 
@@ -47,6 +48,7 @@ const CACHE: CacheSettings = CacheSettings {
 const BOUNDS: Bounds = Bounds {
     resolves: 24,
     waiters: 5,
+    tcp_connections: 1,
     tcp_idle: Duration::from_secs(10),
     udp_ports: UDP_PORTS,
     zone_resolves: 9,
@@ -99,6 +101,9 @@ pub(crate) struct World {
     /// All servers are silent.
     outage: bool,
     reloads: usize,
+    /// Every request is logged, whatever is loaded.
+    logs_all: bool,
+    recorded: Recorded,
     now: Time,
     /// By time, then by number.
     agenda: BinaryHeap<Reverse<(Time, u64)>>,
@@ -132,6 +137,8 @@ impl World {
             servers,
             outage: false,
             reloads: 0,
+            logs_all: seed % 2 == 1,
+            recorded: Recorded::default(),
             now: Time::from_secs(1),
             agenda: BinaryHeap::new(),
             events: HashMap::new(),
@@ -180,6 +187,8 @@ impl World {
             }
             self.act();
             self.check();
+            let took = Duration::from_micros(self.random.between(1, BATCH_MICROS_MAX));
+            self.recorded.take(&mut self.shard, self.now, took, TIMEOUT + TICK);
             self.shard.on_clock(self.clock());
         }
     }
@@ -200,7 +209,8 @@ impl World {
         assert_eq!(counters.cache_hits + counters.cache_misses, self.asked);
         assert_eq!(counters.rcode_servfail, self.errors);
         assert_eq!(counters.refused_resolves + counters.refused_waiters + counters.refused_zone, self.refused);
-        assert_eq!(counters.rcode_other, self.refused);
+        assert_eq!((counters.rcode_refused, counters.rcode_other), (self.refused, 0));
+        self.recorded.end(counters, self.shard.telemetry(), self.logs_all);
         assert_eq!((counters.upstream_udp, counters.upstream_tcp), (self.sent_udp, self.sent_tcp));
         assert_eq!(counters.rcode_noerror + counters.rcode_nxdomain, self.asked - self.errors - self.refused);
         let stale = counters.stale_down + counters.stale_slow + counters.stale_failed + counters.stale_limited;
@@ -258,7 +268,11 @@ impl World {
             }
             Event::Reload => {
                 self.reloads += 1;
-                self.shard.on_images(self.now, Arc::new(images(&self.servers, self.reloads)));
+                let mut images = images(&self.servers, self.reloads);
+                if !self.logs_all {
+                    images.recording.log_sample = 1 + (self.reloads % 3) as u32;
+                }
+                self.shard.on_images(self.now, Arc::new(images));
                 if is_day {
                     let pause = self.random.between(500, 10_000);
                     self.plan(Duration::from_millis(pause), Event::Reload);
@@ -327,6 +341,7 @@ impl World {
         let mut query = packet::query(&asking, &question);
         let transaction = self.random.percent(10).then(|| Transaction::sign(&key(), self.clock(), &mut query));
         self.signed += u64::from(transaction.is_some());
+        self.recorded.ask(self.now, &client, &question);
         let asked = Asked { client, transaction, question, asking, at: self.now };
         let room = if via == Transport::Udp { UDP_REPLY_OCTETS_MAX } else { MESSAGE_OCTETS_MAX };
         match self.shard.on_query(self.now, &client, &query, &mut self.buffer[..room]) {
@@ -551,6 +566,7 @@ fn images(servers: &Servers, reloads: usize) -> Images {
         pools: ZONES.map(pool).to_vec(),
         cache: CACHE,
         bounds: BOUNDS,
+        recording: Recording { log_sample: 1, tap_clients: true, tap_upstreams: true },
         ..Images::bare(hash_key)
     }
 }

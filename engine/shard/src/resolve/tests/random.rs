@@ -105,6 +105,11 @@ fn run(seed: u8) {
     }
     assert!(ledger.open.is_empty() && ledger.waiting.is_empty());
     assert!(ledger.answered > 30 && ledger.failed > 10, "{} {}", ledger.answered, ledger.failed);
+    // Servers come and go, and what is known of those that have gone goes with them.
+    let measured: u64 = rig.servers.states().map(|state| state.round_trips).sum();
+    let micros: u64 = rig.servers.states().map(|state| state.round_trip_micros).sum();
+    let all = &rig.telemetry.round_trips;
+    assert!(measured > 0 && measured <= all.count() && micros <= all.sum_micros(), "{measured} {micros} {all:?}");
     rig.assert_nothing_is_left();
 }
 

@@ -95,7 +95,7 @@ fn an_answer_brings_who_waits_and_what_the_server_is() {
     let finished = rig.reply(&sent, &sent.answer()).unwrap();
     assert_eq!((finished.hash, &*finished.name, finished.key), (7, &name(7)[..], KEY));
     assert_eq!((finished.kind, &finished.waiters[..]), (Kind::Authoritative, &[7, 70][..]));
-    assert_eq!(finished.result.unwrap().lifetime(), Duration::from_secs(3600));
+    assert_eq!(finished.result.unwrap().0.lifetime(), Duration::from_secs(3600));
     assert_eq!(rig.state(0).round_trip, Some(Duration::from_millis(30)));
     rig.assert_nothing_is_left();
 }
@@ -217,7 +217,8 @@ fn a_cookie_that_is_missing_is_asked_for_over_tcp() {
     let connection = rig.sent_one();
     assert_eq!(connection.cookie(), whole);
     // It has no cookies any more: over a connection it is believed.
-    assert!(rig.reply(&connection, &connection.answer()).unwrap().result.is_ok());
+    let (_, by) = rig.reply(&connection, &connection.answer()).unwrap().result.unwrap();
+    assert_eq!(by, log::Asked { tcp: true, server: connection.server });
     rig.begin(3).unwrap();
     let sent = rig.sent_one();
     assert_eq!(sent.cookie(), &whole[..8]);
@@ -329,7 +330,7 @@ fn what_else_comes_with_an_answer_is_left_out() {
     let sent = rig.sent_one();
     let foreign = b"\x04evil\x04test\0\0\x01\0\x01\0\0\x0e\x10\0\x04\xc0\0\x02\x02";
     let octets = sent.reply(flags::RA, [2, 0, 0], &[ADDRESS, foreign].concat());
-    let answer = rig.reply(&sent, &octets).unwrap().result.unwrap();
+    let (answer, _) = rig.reply(&sent, &octets).unwrap().result.unwrap();
     assert_eq!(rig.counters.upstream_scrubbed, 1);
     let octets = written(&answer, 1);
     assert_eq!((octets[7], &octets[octets.len() - 4..]), (1, &[192, 0, 2, 1][..]));
@@ -344,8 +345,9 @@ fn the_empty_answer_of_a_resolver_is_the_last_resort() {
     assert!(rig.reply(&first, &first.reply(flags::RA, [0, 0, 1], ADDRESS)).is_none());
     let second = rig.sent_one();
     let finished = rig.reply(&second, &second.reply(2, NO_RECORDS, &[])).unwrap();
-    let answer = finished.result.unwrap();
+    let (answer, by) = finished.result.unwrap();
     assert_eq!((answer.rcode(), answer.lifetime()), (0, Duration::ZERO));
+    assert_eq!(by, log::Asked { tcp: false, server: first.server }, "who said it, not who was asked last");
     assert_eq!(written(&answer, 1)[6..12], [0; 6], "what came beside the question is none of it");
 
     rig.begin(2).unwrap();
@@ -353,7 +355,9 @@ fn the_empty_answer_of_a_resolver_is_the_last_resort() {
     assert!(rig.reply(&first, &first.reply(flags::RA, NO_RECORDS, &[])).is_none());
     let second = rig.sent_one();
     let finished = rig.reply(&second, &second.answer()).unwrap();
-    assert!(!finished.result.unwrap().lifetime().is_zero(), "a server with more to say is believed");
+    let (answer, by) = finished.result.unwrap();
+    assert!(!answer.lifetime().is_zero(), "a server with more to say is believed");
+    assert_eq!(by.server, second.server);
     rig.assert_nothing_is_left();
 }
 

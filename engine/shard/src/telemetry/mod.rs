@@ -1,4 +1,155 @@
-//! Plain counters of one core: written by it alone, read as a snapshot.
+//! What a core counts and records: plain counters and histograms, written by it alone and read as a snapshot; the query
+//! log and the messages for dnstap, written by it alone and handed over in chunks.
+
+pub mod histogram;
+pub mod log;
+pub mod tap;
+
+pub use histogram::Histogram;
+
+use crate::time::Time;
+use crate::transport::Transport;
+use crate::wire::rdata::rtype;
+
+/// What a core has recorded, on its way to a reader.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Handed<C> {
+    /// The core's index.
+    pub core: usize,
+    /// The time by the core's clock when it was handed over: times in `chunk` are by that clock.
+    pub now: Time,
+    /// The time of the day at that moment, in microseconds since the beginning of 1970.
+    pub unix_micros: u64,
+    /// What was recorded.
+    pub chunk: C,
+}
+
+/// Types that queries are counted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum TypeClass {
+    /// A.
+    A,
+    /// AAAA.
+    Aaaa,
+    /// HTTPS and SVCB.
+    Https,
+    /// CNAME and DNAME.
+    Cname,
+    /// NS.
+    Ns,
+    /// SOA.
+    Soa,
+    /// MX.
+    Mx,
+    /// TXT.
+    Txt,
+    /// PTR.
+    Ptr,
+    /// SRV.
+    Srv,
+    /// DS, DNSKEY, RRSIG, NSEC, NSEC3, NSEC3PARAM, CDS, CDNSKEY.
+    Dnssec,
+    /// ANY.
+    Any,
+    /// AXFR and IXFR.
+    Transfer,
+    /// Every other.
+    Other,
+}
+
+/// Figures of a core that are more than one number.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Telemetry {
+    /// Requests whose question could be read, by [`TypeClass`].
+    pub types: [u64; TypeClass::COUNT],
+    /// How long clients waited whose reply was there at once: the time of its batch, by [`Transport`].
+    pub at_once: [Histogram; Transport::COUNT],
+    /// How long clients waited for an upstream's answer, or for what was given instead, by [`Transport`].
+    pub waited: [Histogram; Transport::COUNT],
+    /// How long upstreams took to reply, whatever they replied; probes are among them.
+    pub round_trips: Histogram,
+}
+
+/// The class of each type below 256.
+const CLASSES: [TypeClass; 256] = {
+    let mut classes = [TypeClass::Other; 256];
+    let members: &[(TypeClass, &[u16])] = &[
+        (TypeClass::A, &[rtype::A]),
+        (TypeClass::Aaaa, &[rtype::AAAA]),
+        (TypeClass::Https, &[rtype::SVCB, rtype::HTTPS]),
+        (TypeClass::Cname, &[rtype::CNAME, rtype::DNAME]),
+        (TypeClass::Ns, &[rtype::NS]),
+        (TypeClass::Soa, &[rtype::SOA]),
+        (TypeClass::Mx, &[rtype::MX]),
+        (TypeClass::Txt, &[rtype::TXT]),
+        (TypeClass::Ptr, &[rtype::PTR]),
+        (TypeClass::Srv, &[rtype::SRV]),
+        (TypeClass::Dnssec, &[rtype::DS, rtype::RRSIG, rtype::NSEC, rtype::DNSKEY, rtype::NSEC3, rtype::NSEC3PARAM]),
+        (TypeClass::Dnssec, &[rtype::CDS, rtype::CDNSKEY]),
+        (TypeClass::Any, &[rtype::ANY]),
+        (TypeClass::Transfer, &[rtype::AXFR, rtype::IXFR]),
+    ];
+    let mut row = 0;
+    while row < members.len() {
+        let (class, types) = members[row];
+        let mut at = 0;
+        while at < types.len() {
+            classes[types[at] as usize] = class;
+            at += 1;
+        }
+        row += 1;
+    }
+    classes
+};
+
+impl TypeClass {
+    /// How many there are.
+    pub const COUNT: usize = TypeClass::ALL.len();
+    /// Every class, in the order of its number.
+    pub const ALL: [TypeClass; 14] = [
+        TypeClass::A,
+        TypeClass::Aaaa,
+        TypeClass::Https,
+        TypeClass::Cname,
+        TypeClass::Ns,
+        TypeClass::Soa,
+        TypeClass::Mx,
+        TypeClass::Txt,
+        TypeClass::Ptr,
+        TypeClass::Srv,
+        TypeClass::Dnssec,
+        TypeClass::Any,
+        TypeClass::Transfer,
+        TypeClass::Other,
+    ];
+
+    /// The class of a type.
+    #[inline]
+    pub fn of(rtype: u16) -> TypeClass {
+        CLASSES.get(usize::from(rtype)).copied().unwrap_or(TypeClass::Other)
+    }
+
+    /// What it is called in figures.
+    pub const fn name(self) -> &'static str {
+        match self {
+            TypeClass::A => "A",
+            TypeClass::Aaaa => "AAAA",
+            TypeClass::Https => "HTTPS",
+            TypeClass::Cname => "CNAME",
+            TypeClass::Ns => "NS",
+            TypeClass::Soa => "SOA",
+            TypeClass::Mx => "MX",
+            TypeClass::Txt => "TXT",
+            TypeClass::Ptr => "PTR",
+            TypeClass::Srv => "SRV",
+            TypeClass::Dnssec => "DNSSEC",
+            TypeClass::Any => "ANY",
+            TypeClass::Transfer => "transfer",
+            TypeClass::Other => "other",
+        }
+    }
+}
 
 macro_rules! counters {
     ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
@@ -91,6 +242,14 @@ counters! {
     rcode_nxdomain,
     /// Replies with SERVFAIL.
     rcode_servfail,
+    /// Replies with FORMERR.
+    rcode_formerr,
+    /// Replies with NOTIMP.
+    rcode_notimp,
+    /// Replies with REFUSED.
+    rcode_refused,
+    /// Replies with NOTAUTH.
+    rcode_notauth,
     /// Replies with any other response code.
     rcode_other,
     /// Replies cut short with TC set.
@@ -215,6 +374,14 @@ counters! {
     refused_zone_rate,
     /// Zones forgotten before their second was over, for want of room in the table of their rates.
     zone_rate_forgotten,
+    /// Clients that still waited for an answer when the core ended: they got none.
+    waiters_abandoned,
+    /// Queries written to the query log, an entry each.
+    log_entries,
+    /// Queries not written to the query log: chance did not draw them.
+    log_sampled_out,
+    /// Messages taken for dnstap.
+    tap_messages,
 }
 
 impl Counters {
@@ -223,11 +390,43 @@ impl Counters {
     pub(crate) fn reply(&mut self, rcode: u16, truncated: bool) {
         self.replies += 1;
         self.truncated += u64::from(truncated);
-        match rcode {
-            0 => self.rcode_noerror += 1,
-            2 => self.rcode_servfail += 1,
-            3 => self.rcode_nxdomain += 1,
-            _ => self.rcode_other += 1,
-        }
+        *match rcode {
+            0 => &mut self.rcode_noerror,
+            1 => &mut self.rcode_formerr,
+            2 => &mut self.rcode_servfail,
+            3 => &mut self.rcode_nxdomain,
+            4 => &mut self.rcode_notimp,
+            5 => &mut self.rcode_refused,
+            9 => &mut self.rcode_notauth,
+            _ => &mut self.rcode_other,
+        } += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_type_has_its_class() {
+        let of = |class: TypeClass| (0..=u16::MAX).filter(|&rtype| TypeClass::of(rtype) == class).collect::<Vec<_>>();
+        assert_eq!((of(TypeClass::A), of(TypeClass::Aaaa)), (vec![1], vec![28]));
+        assert_eq!((of(TypeClass::Https), of(TypeClass::Cname)), (vec![64, 65], vec![5, 39]));
+        assert_eq!((of(TypeClass::Ns), of(TypeClass::Soa), of(TypeClass::Mx)), (vec![2], vec![6], vec![15]));
+        assert_eq!((of(TypeClass::Txt), of(TypeClass::Ptr), of(TypeClass::Srv)), (vec![16], vec![12], vec![33]));
+        assert_eq!(of(TypeClass::Dnssec), [43, 46, 47, 48, 50, 51, 59, 60]);
+        assert_eq!((of(TypeClass::Any), of(TypeClass::Transfer)), (vec![255], vec![251, 252]));
+        assert_eq!(TypeClass::ALL.map(|class| of(class).len()).iter().sum::<usize>(), 1 << 16);
+        assert!(TypeClass::ALL.iter().enumerate().all(|(number, &class)| class as usize == number));
+    }
+
+    #[test]
+    fn each_response_code_has_one_counter() {
+        let mut counters = Counters::default();
+        (0..4_096).for_each(|rcode| counters.reply(rcode, false));
+        let codes = counters.each().filter(|(name, ..)| name.starts_with("rcode_"));
+        assert_eq!(codes.map(|(.., value)| value).sum::<u64>(), counters.replies);
+        assert_eq!((counters.replies, counters.rcode_other), (4_096, 4_096 - 7));
+        assert_eq!((counters.rcode_refused, counters.rcode_notauth), (1, 1));
     }
 }

@@ -12,6 +12,7 @@ use ringdns_shard::limits::{
 };
 use ringdns_shard::telemetry::{log, tap};
 use ringdns_shard::upstream::Standing;
+use ringdns_shard::wire::message::{self, HEADER_OCTETS, Header, flags};
 use ringdns_shard::wire::name::{KeyedName, Name};
 use ringdns_shard::wire::rdata::rtype;
 use ringdns_shard::{Action, Client, Outcome, Shard, Time, TransferMessage, Transport};
@@ -322,6 +323,7 @@ impl Run {
             }
             Step::Flush { more, name } => {
                 let Some(name) = Name::from_wire(&name.wire()) else { return };
+                self.look(&name);
                 self.flush(match more {
                     Rare(None) => Flush::Name(name),
                     Rare(Some(false)) => Flush::Subtree(name),
@@ -394,6 +396,27 @@ impl Run {
         assert!(*messages < 10, "the zones are small");
         if matches!(message, TransferMessage::Last(_)) {
             self.transfers.swap_remove(index);
+        }
+    }
+
+    /// What is shown of a name is in the list of it and what is below, and the replies can be read.
+    fn look(&self, name: &Name) {
+        let (mut cursor, mut listed) = (Some(0), Vec::new());
+        for _ in 0..PARTS_MAX {
+            let Some(at) = cursor else { break };
+            let part = self.shard.cache_list(self.now, name, at);
+            listed.extend(part.answers);
+            cursor = part.next;
+        }
+        assert_eq!(cursor, None);
+        assert!(listed.len() <= self.shard.cache_figures().entries);
+        for mut shown in self.shard.cache_look(self.now, name) {
+            let message = std::mem::take(&mut shown.message);
+            assert!(shown.name == *name && listed.contains(&shown), "{shown:?}");
+            let header = Header::parse(&message).expect("a header");
+            let end = HEADER_OCTETS + name.as_wire().len() + 4;
+            assert!(message.len() >= end && header.has(flags::QR) && header.counts[0] == 1);
+            assert!(message::records(&message, header, end).all(|record| record.is_ok()));
         }
     }
 

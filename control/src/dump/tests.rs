@@ -36,7 +36,7 @@ impl Scene {
     /// A file of two portions of core 0 and one of core 1.
     fn written() -> Scene {
         let scene = Scene::new(2);
-        scene.dump.write(&cores([&["one", "two"], &["three"]]), NOW, LIMIT);
+        assert_eq!(scene.dump.write(&cores([&["one", "two"], &["three"]]), NOW, LIMIT), Ok(11));
         scene
     }
 
@@ -89,7 +89,7 @@ fn other_cores_share_it() {
     assert_eq!(one.read(&cores, NOW), End::Taken { answers: 11 });
     assert_eq!(held(&cores)[0].len(), 3, "one core has all");
 
-    one.write(&super::tests::cores([&["a", "b", "c", "d"], &[]]), NOW, LIMIT);
+    one.write(&super::tests::cores([&["a", "b", "c", "d"], &[]]), NOW, LIMIT).unwrap();
     let cores = Fake::default();
     assert_eq!(scene.dump.read(&cores, NOW), End::Taken { answers: 4 });
     assert_eq!(held(&cores).map(|cache| cache.len()), [2, 2]);
@@ -98,7 +98,7 @@ fn other_cores_share_it() {
 #[test]
 fn an_empty_cache_is_a_file_too_and_empty_portions_are_left_out() {
     let scene = Scene::new(2);
-    scene.dump.write(&cores([&[], &["", "x", ""]]), NOW, LIMIT);
+    assert_eq!(scene.dump.write(&cores([&[], &["", "x", ""]]), NOW, LIMIT), Ok(1));
     let cores = Fake::default();
     assert_eq!(scene.dump.read(&cores, NOW), End::Taken { answers: 1 });
     assert_eq!(held(&cores), [vec![], vec!["x".to_owned()]]);
@@ -173,7 +173,7 @@ fn what_was_written_for_others_or_later_is_refused() {
 #[test]
 fn what_a_core_does_not_understand_ends_the_reading() {
     let scene = Scene::new(2);
-    scene.dump.write(&cores([&["one", "!", "two"], &[]]), NOW, LIMIT);
+    scene.dump.write(&cores([&["one", "!", "two"], &[]]), NOW, LIMIT).unwrap();
     let cores = Fake::default();
     assert_eq!(scene.dump.read(&cores, NOW), End::Refused);
     assert_eq!(held(&cores)[0], ["one"]);
@@ -190,8 +190,8 @@ fn cores_that_do_not_answer_are_not_the_files_fault() {
 
     // A cache that cannot be had whole is not written: what was there stays.
     let before = scene.octets();
-    scene.dump.write(&silent, NOW, LIMIT);
-    scene.dump.write(&cores([&["other"], &[]]), NOW, Duration::ZERO);
+    assert!(scene.dump.write(&silent, NOW, LIMIT).unwrap_err().contains("no answer in time from core 0"));
+    assert!(scene.dump.write(&cores([&["other"], &[]]), NOW, Duration::ZERO).unwrap_err().contains("too long"));
     assert_eq!(scene.octets(), before);
     assert_eq!(fs::read_dir(scene.folder.path()).unwrap().count(), 1, "nothing is left behind");
 }

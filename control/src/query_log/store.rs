@@ -68,7 +68,9 @@ impl fmt::Display for Fault {
 
 impl From<rusqlite::Error> for Fault {
     fn from(error: rusqlite::Error) -> Fault {
-        use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, SqliteFailure};
+        use rusqlite::Error::{
+            FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, SqlInputError, SqliteFailure,
+        };
         let is_corrupt = match &error {
             // The last two say that the tables are not as this program has made them.
             SqliteFailure(failure, _) => matches!(
@@ -78,10 +80,16 @@ impl From<rusqlite::Error> for Fault {
                     | ErrorCode::ConstraintViolation
                     | ErrorCode::Unknown
             ),
-            FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) | InvalidColumnType(..) => true,
+            FromSqlConversionFailure(..)
+            | IntegralValueOutOfRange(..)
+            | InvalidColumnType(..)
+            | SqlInputError { .. } => true,
             _ => false,
         };
-        let why = error.to_string();
+        let why = match error {
+            SqlInputError { msg, .. } => msg,
+            error => error.to_string(),
+        };
         if is_corrupt { Fault::Corrupt(why) } else { Fault::Other(why) }
     }
 }

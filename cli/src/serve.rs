@@ -15,7 +15,7 @@ use ringdns_control::{
 };
 use ringdns_rim as rim;
 use ringdns_shard::Images;
-use ringdns_shard::cache::{Cached, Flush, Listed};
+use ringdns_shard::cache::{Flush, Listed, Looked};
 use ringdns_shard::wire::name::Name;
 
 use crate::failure::Failure;
@@ -67,7 +67,7 @@ pub(crate) fn serve(file: Option<PathBuf>) -> Result<ExitCode, Failure> {
 /// Gives up what is not needed any more, while there is no thread but this.
 fn confine(source: &Source, settings: &Settings) -> Result<(), Failure> {
     let reach = settings.server.sandbox.then(|| Reach::of(source, settings));
-    let within = reach.as_ref().map(|Reach { read, write, sockets }| rim::Reach {
+    let within = reach.as_ref().map(|Reach { read, write, sockets, .. }| rim::Reach {
         read: read.clone(),
         write: write.clone(),
         sockets: sockets.clone(),
@@ -152,7 +152,7 @@ impl Cores for Running {
         self.0.flush(what, limit).map_err(|unresponsive| unresponsive.to_string())
     }
 
-    fn cache_look(&self, name: &Name, limit: Duration) -> Vec<Option<Vec<Cached>>> {
+    fn cache_look(&self, name: &Name, limit: Duration) -> Vec<Option<Looked>> {
         self.0.cache_look(name, limit)
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringdns_shard::cache::{Cached, Figures, Flush, Listed};
+use ringdns_shard::cache::{Figures, Flush, Listed, Looked};
 use ringdns_shard::telemetry::{Counters, Telemetry};
 use ringdns_shard::upstream::ServerState;
 use ringdns_shard::wire::name::Name;
@@ -87,7 +87,7 @@ pub trait Cores: Send + Sync + 'static {
     /// Forgets answers on every core; how many. The error names the cores that did not do all of it in time.
     fn flush(&self, what: &Flush, limit: Duration) -> Result<u64, String>;
     /// What each core's cache has for a name, of every type; `None` for one that did not answer in time.
-    fn cache_look(&self, name: &Name, limit: Duration) -> Vec<Option<Vec<Cached>>>;
+    fn cache_look(&self, name: &Name, limit: Duration) -> Vec<Option<Looked>>;
     /// A part of what a core's cache has at and below a name, from `cursor` on, which is 0 at first; the error says that
     /// the core did not answer in time. A part may be empty though there is more.
     fn cache_list(&self, core: usize, below: &Name, cursor: u64, limit: Duration) -> Result<Listed, String>;
@@ -114,6 +114,7 @@ pub(crate) mod fake {
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicBool, Ordering};
 
+    use ringdns_shard::cache::Cached;
     use ringdns_shard::upstream::{Protocol, Server, Standing};
 
     use super::*;
@@ -125,6 +126,8 @@ pub(crate) mod fake {
         pub(crate) failure: Mutex<Option<String>>,
         pub(crate) swaps: Mutex<Vec<Vec<Arc<Images>>>>,
         pub(crate) flushes: Mutex<Vec<Flush>>,
+        /// What both have for every name that is looked up, where it is not a bare answer of the first.
+        pub(crate) looked: Mutex<Option<Looked>>,
         /// What the cores have in their caches, portion by portion.
         pub(crate) caches: [Mutex<Vec<Vec<u8>>>; 2],
     }
@@ -138,6 +141,7 @@ pub(crate) mod fake {
                 failure: Mutex::default(),
                 swaps: Mutex::default(),
                 flushes: Mutex::default(),
+                looked: Mutex::default(),
                 caches: Default::default(),
             }
         }
@@ -203,9 +207,12 @@ pub(crate) mod fake {
             if self.awake.load(Ordering::Relaxed) { Ok(7) } else { Err("no answer in time from core 1".to_owned()) }
         }
 
-        fn cache_look(&self, name: &Name, _: Duration) -> Vec<Option<Vec<Cached>>> {
-            let cached = Cached::sample(name);
-            vec![Some(vec![cached]), self.awake.load(Ordering::Relaxed).then(Vec::new)]
+        fn cache_look(&self, name: &Name, _: Duration) -> Vec<Option<Looked>> {
+            if let Some(looked) = &*self.looked.lock().unwrap() {
+                return vec![Some(looked.clone()); 2];
+            }
+            let first = Looked { answers: vec![Cached::sample(name)], left_out: 0 };
+            vec![Some(first), self.awake.load(Ordering::Relaxed).then(Looked::default)]
         }
 
         fn cache_list(&self, core: usize, below: &Name, cursor: u64, _: Duration) -> Result<Listed, String> {

@@ -25,6 +25,8 @@ use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use ringdns_shard::upstream::Kind;
@@ -52,8 +54,10 @@ const CLOCK_SLACK: u64 = 5;
 const TELL_EVERY: Duration = Duration::from_secs(5);
 
 /// Where the cache is kept, and for whom.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Dump {
+    /// It shall not be written after all. Clones of a dump share it.
+    is_cancelled: Arc<AtomicBool>,
     path: PathBuf,
     /// See [`fingerprint`].
     fingerprint: u64,
@@ -123,7 +127,12 @@ impl From<Refused> for Stopped {
 impl Dump {
     /// The file in the folder `state` of the caches of so many cores under these settings.
     pub(crate) fn new(state: &Path, settings: &Settings, cores: usize) -> Dump {
-        Dump { path: state.join("cache"), fingerprint: fingerprint(settings), cores }
+        Dump { is_cancelled: Arc::default(), path: state.join("cache"), fingerprint: fingerprint(settings), cores }
+    }
+
+    /// Ends a [`Dump::write`] of this dump or a clone of it, soon: what was there before stays.
+    pub(crate) fn cancel(&self) {
+        self.is_cancelled.store(true, Ordering::Relaxed);
     }
 
     /// Writes what the cores have in their caches, within `limit`, or nothing; logs how it went. Returns how many octets
@@ -166,6 +175,9 @@ impl Dump {
                 let left = end.saturating_duration_since(Instant::now());
                 if left.is_zero() {
                     return Err(io::Error::other("it takes too long"));
+                }
+                if self.is_cancelled.load(Ordering::Relaxed) {
+                    return Err(io::Error::other("it shall not be written any more"));
                 }
                 let portion = cores.cache_out(core, at, left.min(CORE_LIMIT)).map_err(io::Error::other)?;
                 let Portion { octets: portion, next } = portion;

@@ -6,6 +6,7 @@
 
 mod doors;
 mod seats;
+mod turns;
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, Request, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -27,13 +28,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{Semaphore, oneshot, watch};
-use tokio::time::{sleep, timeout};
+use tokio::sync::watch;
+use tokio::time::sleep;
 
 pub use doors::Doors;
 pub(crate) use doors::OpenDoors;
 pub(crate) use seats::Seat;
 use seats::{Seats, Taken};
+pub(crate) use turns::{NoTurn, Turns};
 
 use crate::api::reloads::Wishes;
 use crate::api::{self, Access, Door};
@@ -74,18 +76,6 @@ const HEAD_OCTETS_MAX: usize = 16 << 10;
 pub(crate) const CORES_LIMIT: Duration = Duration::from_secs(1);
 /// How long to wait after the kernel could not accept a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Requests for what is quickly said, at once: each holds a thread, and reloads and the watchdog need some, too.
-const BRIEF_MAX: usize = 3;
-/// The same for those that may take seconds: they must not keep out who asks whether the server is ready.
-const LONG_MAX: usize = 2;
-/// For so long a turn is taken at least, though the answer goes out before: it bounds how often the cores are asked, and
-/// with it what those take from them who ask without end.
-const BRIEF_PACE: Duration = Duration::from_millis(2);
-/// The same for what costs a core more than a glance.
-const LONG_PACE: Duration = Duration::from_millis(20);
-/// How long a request may wait for its turn.
-const TURN_LIMIT: Duration = Duration::from_secs(5);
-
 /// What the pages are made of.
 #[derive(Clone)]
 pub(crate) struct Pages {
@@ -100,63 +90,6 @@ pub(crate) struct Pages {
     /// When the process began.
     pub(crate) started: Instant,
     pub(crate) turns: Turns,
-}
-
-/// Whose turn it is to hold a thread.
-#[derive(Clone, Debug)]
-pub(crate) struct Turns {
-    brief: Arc<Semaphore>,
-    long: Arc<Semaphore>,
-}
-
-impl Default for Turns {
-    fn default() -> Turns {
-        Turns { brief: Arc::new(Semaphore::new(BRIEF_MAX)), long: Arc::new(Semaphore::new(LONG_MAX)) }
-    }
-}
-
-/// Why nothing came of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NoTurn {
-    /// Others took too long.
-    Busy,
-    /// It met a bug in ringdns.
-    Bug,
-}
-
-impl Turns {
-    /// Asks the cores what they can say at once, off the runtime's thread.
-    pub(crate) async fn brief<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, NoTurn> {
-        in_turn(&self.brief, BRIEF_PACE, work).await
-    }
-
-    /// Goes through a cache or the query log, off the runtime's thread.
-    pub(crate) async fn long<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, NoTurn> {
-        in_turn(&self.long, LONG_PACE, work).await
-    }
-}
-
-async fn in_turn<T: Send + 'static>(
-    turns: &Arc<Semaphore>,
-    pace: Duration,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, NoTurn> {
-    let turn = timeout(TURN_LIMIT, Arc::clone(turns).acquire_owned()).await.map_err(|_| NoTurn::Busy)?;
-    let turn = turn.expect("nobody closes it");
-    let (told, made) = oneshot::channel();
-    // The thread keeps the turn, whether or not somebody still waits for what comes of it.
-    tokio::spawn(async move {
-        match tokio::task::spawn_blocking(work).await {
-            Ok(made) => drop(told.send(made)),
-            Err(_) => drop(told),
-        }
-        sleep(pace).await;
-        drop(turn);
-    });
-    made.await.map_err(|_| NoTurn::Bug)
 }
 
 /// A listener of the runtime's. Each has seats of its own: who holds all of one leaves the others alone.
@@ -203,6 +136,7 @@ pub(crate) fn router(pages: &Pages, door: Door) -> Router {
 
 /// Answers on `listener` until `closed` is true.
 pub(crate) async fn serve(listener: Listener, pages: Pages, bounds: Bounds, mut closed: watch::Receiver<bool>) {
+    let pages = Pages { turns: pages.turns.of_door(), ..pages };
     let router = router(&pages, listener.door());
     let seats = Seats::new(bounds.connections);
     loop {
@@ -240,7 +174,13 @@ async fn connection(
         request.extensions_mut().insert(Arc::clone(&seat));
         let answer = router.call(request);
         async move {
-            let answer = answer.await;
+            let mut answer = answer.await;
+            if let Ok(answer) = &mut answer
+                && seat.is_wanted()
+            {
+                // Whoever goes on asking comes after those who have not yet been let in.
+                answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
             seat.waits();
             answer
         }
@@ -270,7 +210,7 @@ async fn connection(
 /// Whether every zone is served and every core answers.
 async fn ready(State(pages): State<Pages>) -> Response {
     let (cores, turns) = (pages.cores, pages.turns);
-    let answering = turns.brief(move || cores.probe(CORES_LIMIT)).await.unwrap_or(false);
+    let answering = turns.ready(move || cores.probe(CORES_LIMIT)).await.unwrap_or(false);
     let (ready, object) = metrics::readiness(&pages.board.read(), answering);
     let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, [(header::CONTENT_TYPE, "application/json")], Body::from(format!("{object}\n"))).into_response()
@@ -284,6 +224,7 @@ async fn figures(State(pages): State<Pages>, headers: HeaderMap) -> Response {
             let about = [(header::CONTENT_TYPE, format.media_type()), (header::VARY, "Accept")];
             (about, page).into_response()
         }
+        Err(NoTurn::Busy) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
         _ => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
@@ -308,9 +249,18 @@ mod tests {
 
     /// Serves pages on a thread that lives as long as the test's process.
     fn serving(bounds: Bounds) -> Scene {
+        serving_at(bounds, Door::Loopback)
+    }
+
+    /// The same, for those who come in as by `door`, one of the addresses.
+    fn serving_at(bounds: Bounds, door: Door) -> Scene {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
+        let bound = match door {
+            Door::Network => SocketAddr::from(([0, 0, 0, 0], address.port())),
+            _ => address,
+        };
         let cores = Arc::new(Fake::default());
         let (board, access) = (Arc::new(Board::default()), Arc::<Access>::default());
         board.change(|status| {
@@ -331,7 +281,7 @@ mod tests {
         };
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            let listener = || Listener::Address { listener: TcpListener::from_std(listener).unwrap(), address };
+            let listener = || Listener::Address { listener: TcpListener::from_std(listener).unwrap(), address: bound };
             let (_open, closed) = watch::channel(false);
             runtime.block_on(async { serve(listener(), pages, bounds, closed).await })
         });
@@ -438,6 +388,47 @@ mod tests {
         }
     }
 
+    /// Asks for `/health` again and again, for as long as it is told, and connects anew where it must.
+    fn asks_without_end(address: SocketAddr, until: Instant) {
+        while Instant::now() < until {
+            let Ok(mut stream) = TcpStream::connect(address) else { continue };
+            stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+            let mut answer = [0; 2_048];
+            while Instant::now() < until
+                && stream.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").is_ok()
+                && stream.read(&mut answer).is_ok_and(|octets| octets > 0)
+            {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+    }
+
+    #[test]
+    fn who_asks_without_end_keeps_nobody_out() {
+        for door in [Door::Loopback, Door::Network] {
+            let scene = serving_at(Bounds { connections: 4, ..BOUNDS }, door);
+            let (address, until) = (scene.address, Instant::now() + Duration::from_secs(4));
+            let asking: Vec<_> = (0..8).map(|_| std::thread::spawn(move || asks_without_end(address, until))).collect();
+            std::thread::sleep(Duration::from_millis(500));
+            let begun = Instant::now();
+            // Nobody else is let in at the network's door here: there is no token.
+            let status = if door == Door::Loopback { "HTTP/1.1 200 " } else { "HTTP/1.1 403 " };
+            for _ in 0..5 {
+                assert!(scene.page("/health").starts_with(status), "{door:?}");
+            }
+            let took = begun.elapsed();
+            assert!(took < Duration::from_secs(2), "{door:?}: {took:?}");
+            asking.into_iter().for_each(|asking| asking.join().unwrap());
+        }
+    }
+
+    #[test]
+    fn who_is_turned_away_has_to_connect_anew() {
+        let scene = serving_at(BOUNDS, Door::Network);
+        let answer = scene.ask("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        assert!(answer.starts_with("HTTP/1.1 403 ") && answer.contains("\r\nconnection: close\r\n"), "{answer}");
+    }
+
     /// What comes back to a wish for a reload that takes two seconds.
     fn slow_reload(bounds: Bounds) -> String {
         let folder = tempfile::tempdir().unwrap();
@@ -521,32 +512,5 @@ mod tests {
         assert!((1..PAGES).contains(&pages), "{pages}");
         let _ = writer.join().unwrap();
         assert!(scene.page("/health").starts_with("HTTP/1.1 200 "));
-    }
-
-    #[test]
-    fn what_takes_long_leaves_turns_for_what_does_not() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let turns = Turns::default();
-            assert_eq!(turns.brief(|| panic!("a bug, for this test")).await, Err::<(), _>(NoTurn::Bug));
-            let (release, held) = std::sync::mpsc::channel::<()>();
-            let held = Arc::new(std::sync::Mutex::new(held));
-            let long = || {
-                let held = Arc::clone(&held);
-                turns.long(move || {
-                    let _ = held.lock().unwrap().recv();
-                })
-            };
-            // Those who asked have gone away; what they asked for goes on.
-            for _ in 0..LONG_MAX {
-                assert!(timeout(Duration::from_millis(50), long()).await.is_err());
-            }
-            let begun = Instant::now();
-            assert_eq!(long().await, Err(NoTurn::Busy));
-            assert!(begun.elapsed() >= TURN_LIMIT);
-            assert_eq!(turns.brief(|| 7).await, Ok(7));
-            drop(release);
-            assert_eq!(long().await, Ok(()));
-        });
     }
 }

@@ -23,16 +23,19 @@
 //! | `dnstap` | messages for readers of dnstap |
 //! | `logs` | what the process says of itself |
 //! | `zones` | the life of every zone: transfers, refresh, notices, catalogs, what is kept on disk |
+//! | `ending` | the end of the process, within a bound |
 //! | `server` | the life of the process: signals, reloads, systemd |
 #![forbid(unsafe_code)]
 
 mod api;
 pub mod catalog;
 pub mod config;
+mod configuration;
 mod confined;
 mod cores;
 mod dnstap;
 mod dump;
+mod ending;
 mod http;
 mod images;
 mod layout;

@@ -215,7 +215,8 @@ fn writeln_json(out: &mut impl io::Write, time: &impl fmt::Display, record: &Rec
         "target": record.target(),
         "message": record.args().to_string(),
     });
-    writeln!(out, "{object}")
+    // What is escaped stands within a string: everything else is ASCII that is seen.
+    write_escaped(out, &object.to_string(), |character| format!("\\u{:04x}", u32::from(character)))
 }
 
 fn writeln_text(
@@ -228,26 +229,33 @@ fn writeln_text(
         Some(text) => Cow::Borrowed(text),
         None => Cow::Owned(record.args().to_string()),
     };
-    writeln!(out, "{time} {level} {}", OnOneLine(&message))
+    write!(out, "{time} {level} ")?;
+    write_escaped(out, &message, char::escape_default)
 }
 
-/// A text in which control characters are written out: what others have written into it begins no line of its own, and
-/// tells a terminal nothing.
-struct OnOneLine<'a>(&'a str);
-
-impl fmt::Display for OnOneLine<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut rest = self.0;
-        while let Some(at) = rest.find(char::is_control) {
-            f.write_str(&rest[..at])?;
-            let mut after = rest[at..].chars();
-            if let Some(control) = after.next() {
-                write!(f, "{}", control.escape_default())?;
-            }
-            rest = after.as_str();
+/// Writes a line with a text in which what is not simply seen is written out: what others have written into it begins no
+/// line of its own, tells a terminal nothing, and does not change how the rest of the line reads.
+fn write_escaped<E: fmt::Display>(out: &mut impl io::Write, text: &str, escape: impl Fn(char) -> E) -> io::Result<()> {
+    let mut rest = text;
+    while let Some(at) = rest.find(is_misleading) {
+        out.write_all(&rest.as_bytes()[..at])?;
+        let mut after = rest[at..].chars();
+        if let Some(character) = after.next() {
+            write!(out, "{}", escape(character))?;
         }
-        f.write_str(rest)
+        rest = after.as_str();
     }
+    writeln!(out, "{rest}")
+}
+
+/// Control characters (C0, DEL and C1, of which one begins terminals' sequences as ESC does), separators of lines, and what
+/// changes the direction of the text after it (Unicode Standard Annex 9).
+fn is_misleading(character: char) -> bool {
+    let is_format = matches!(
+        character,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    );
+    character.is_control() || is_format
 }
 
 #[cfg(test)]
@@ -298,11 +306,16 @@ mod tests {
         then(&Record::builder().level(Level::Warn).target("ringdns_control").args(format_args!("{message}")).build())
     }
 
-    fn json_of(message: &str) -> serde_json::Value {
+    fn json_line_of(message: &str) -> String {
         let mut out = Vec::new();
         with_record(message, |record| writeln_json(&mut out, &"2026-01-01T00:00:00Z", record)).unwrap();
-        assert_eq!(out.iter().filter(|&&octet| octet == b'\n').count(), 1);
-        serde_json::from_slice(&out).unwrap()
+        String::from_utf8(out).unwrap()
+    }
+
+    fn json_of(message: &str) -> serde_json::Value {
+        let line = json_line_of(message);
+        assert_eq!(line.matches('\n').count(), 1);
+        serde_json::from_str(&line).unwrap()
     }
 
     fn text_of(message: &str) -> String {
@@ -323,8 +336,25 @@ mod tests {
         fn text_is_one_line_for_any_text(message in any::<String>()) {
             let line = text_of(&message);
             prop_assert!(line.starts_with("now WARN ") && line.ends_with('\n'));
-            prop_assert!(!line[..line.len() - 1].contains(char::is_control));
+            prop_assert!(!line[..line.len() - 1].contains(is_misleading));
         }
+    }
+
+    #[test]
+    fn what_tells_terminals_something_or_turns_the_text_is_written_out_in_both_forms() {
+        let escape = ["\u{7f}", "\u{80}", "\u{9b}2J", "\u{9d}0;title\u{9c}", "\u{9f}", "\u{85}forged"];
+        let direction = ["\u{202a}", "\u{202d}", "\u{202e}", "\u{2066}", "\u{2069}", "\u{200f}", "\u{61c}", "\u{2028}"];
+        for hostile in escape.into_iter().chain(direction) {
+            let message = format!("a.{hostile}.test \"q\" \\");
+            let text = text_of(&message);
+            assert!(!text.trim_end().contains(is_misleading), "{text:?}");
+            let json = json_line_of(&message);
+            assert!(!json.trim_end().contains(is_misleading), "{json:?}");
+            assert_eq!(json_of(&message)["message"], message.as_str());
+        }
+        assert_eq!(text_of("\u{9b}2J\u{202e}"), "now WARN \\u{9b}2J\\u{202e}\n");
+        assert!(json_line_of("\u{9b}2J\u{202e}").contains(r#""\u009b2J\u202e""#));
+        assert!(json_line_of("Größe, שלום, 例え").contains("Größe, שלום, 例え"), "what is simply seen stays");
     }
 
     #[test]

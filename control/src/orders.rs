@@ -1,5 +1,6 @@
 //! What the control plane's interface asks of the process: orders on their way to the one thread that knows everything.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ringdns_shard::Time;
@@ -9,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use utoipa::ToSchema;
 
 use crate::api::reloads::Outcome;
+use crate::configuration::Configuration;
 use crate::plane::Plane;
 use crate::zones::{Source, Zone};
 
@@ -34,8 +36,8 @@ pub(crate) enum Order {
     DumpCache(Told<Result<u64, String>>),
     /// The cache is about to be flushed: what was written of it before must not come back after a restart.
     ForgetDump(Told<()>),
-    /// The configuration in force, as `ringdns config` prints it.
-    Settings(Told<String>),
+    /// The configuration in force.
+    Settings(Told<Arc<Configuration>>),
 }
 
 /// What came of the wish to have a zone read anew.

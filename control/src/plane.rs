@@ -13,6 +13,7 @@ use ringdns_shard::{Images, Time};
 
 use crate::catalog::{Refused, Step};
 use crate::config::{self, Print, Read, Settings, Source};
+use crate::configuration::Configuration;
 use crate::dump::Dump;
 use crate::images::{Frame, Resolved};
 use crate::layout::Layout;
@@ -26,7 +27,7 @@ const REFUSED_SHOWN_MAX: usize = 20;
 #[derive(Debug)]
 pub struct Plane {
     source: Source,
-    settings: Settings,
+    settings: Arc<Configuration>,
     /// What the settings were read from, where that is known.
     print: Option<Arc<Print>>,
     /// Keys of what was read whose values wait for a restart.
@@ -169,7 +170,7 @@ impl Plane {
         let refused = HashSet::new();
         let mut plane = Plane {
             source,
-            settings,
+            settings: Arc::new(Configuration::new(settings)),
             print: print.map(Arc::new),
             waiting: Vec::new(),
             layout,
@@ -257,6 +258,11 @@ impl Plane {
     /// The settings in force.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// The same, for those who make a text of them.
+    pub(crate) fn configuration(&self) -> Arc<Configuration> {
+        Arc::clone(&self.settings)
     }
 
     /// The zones of which there are records.
@@ -388,7 +394,7 @@ impl Plane {
     /// Wants what a configuration says. Returns the zones that are gone.
     fn configure(&mut self, configured: Configured, jobs: &[Job]) -> Vec<Gone> {
         let Configured { read: Read { settings, print }, waiting, mut wanted } = configured;
-        self.settings = settings;
+        self.settings = Arc::new(Configuration::new(settings));
         self.waiting = waiting;
         let is_whole = self.folder.is_some() || !wanted.iter().any(|wanted| wanted.keeps_state());
         self.print = is_whole.then(|| Arc::new(print));

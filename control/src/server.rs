@@ -11,46 +11,35 @@ use sd_notify::NotifyState;
 use tokio::runtime::{self, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until, timeout};
 
 use crate::api::Access;
 use crate::api::reloads::{self, Outcome, Reloads};
+use crate::config::Settings;
 use crate::cores::Cores;
 use crate::dnstap::{self, Dnstap};
 use crate::dump::{Dump, End};
+use crate::ending::Ending;
 use crate::http::{Doors, OpenDoors, Pages, Turns};
 use crate::logs;
 use crate::orders::{self, NotBegun, Order, Orders, Told, ZoneReload};
-use crate::plane::{Plane, Reloaded, unix_seconds};
+use crate::plane::{NotReloaded, Plane, Reloaded, unix_seconds};
 use crate::query_log::{self, QueryLog};
 use crate::recording::Recordings;
 use crate::status::Board;
 use crate::upstreams::{Names, PACE};
 use crate::zones::{Begun, Life, Notices, Report};
 
-/// How long what is in flight may take when the process stops.
-const DRAIN: Duration = Duration::from_secs(5);
-/// How long the end may take in all: less than the ten seconds that container runtimes allow.
-const STOP_LIMIT: Duration = Duration::from_millis(9_500);
-/// How long writing the cache may take then. What it takes beyond a second, what is in flight has less.
-const DUMP_LIMIT: Duration = Duration::from_secs(5);
-/// How long writing the query log to its end may take then, and telling the reader of dnstap.
-const RECORDED_LIMIT: Duration = Duration::from_millis(1_500);
-/// What is left after what is in flight: two seconds in which the cores end, and the recordings.
-const AFTER_DRAIN: Duration = Duration::from_millis(3_500);
-const _: () = assert!(
-    DUMP_LIMIT.as_millis() + AFTER_DRAIN.as_millis() < STOP_LIMIT.as_millis()
-        && RECORDED_LIMIT.as_millis() + 2_000 <= AFTER_DRAIN.as_millis()
-        && DRAIN.as_millis() + AFTER_DRAIN.as_millis() < STOP_LIMIT.as_millis()
-);
-/// The same as [`DUMP_LIMIT`] where the server goes on: a large cache takes its time, a little at a time.
+/// How long writing the cache may take while the server goes on: a large one takes its time, a little at a time.
 const DUMP_ORDERED_LIMIT: Duration = Duration::from_secs(60);
+/// How long it may take until it is noticed that it shall not be written after all.
+const DUMP_CANCEL_LIMIT: Duration = Duration::from_secs(1);
 /// How often the cores are looked after where no watchdog says.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long a core may take to answer a probe.
 const PROBE_LIMIT: Duration = Duration::from_secs(2);
-/// Threads for what blocks: a reload, probes, pages.
-const BLOCKING_THREADS_MAX: usize = 8;
+/// Threads for what blocks: probes, swaps, names, pages, each of which has a bound of its own.
+const BLOCKING_THREADS_MAX: usize = 24;
 
 /// How the process ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,6 +102,16 @@ impl Process {
     }
 }
 
+/// The cache on its way to its file, by order.
+struct Dumping {
+    dump: Dump,
+    task: JoinHandle<Result<u64, String>>,
+    /// Who ordered it.
+    told: Told<Result<u64, String>>,
+    /// Something has been flushed since: the file must not outlive it.
+    is_forgotten: bool,
+}
+
 struct Server {
     zones: Life,
     names: Names,
@@ -138,6 +137,7 @@ struct Server {
     is_reloading: bool,
     /// The cache is being read from its file, for the cores to have what they had.
     restore: Option<(Dump, JoinHandle<End>)>,
+    dumping: Option<Dumping>,
     /// A reload was asked for while one ran: what it reads may be older than the wish.
     reload_again: bool,
     /// Who waits for the one zone that is being read anew.
@@ -206,6 +206,7 @@ impl Server {
             probe: None,
             is_reloading: false,
             restore: None,
+            dumping: None,
             reload_again: false,
             zone_reload: None,
             drained_at: None,
@@ -220,7 +221,8 @@ impl Server {
             tokio::select! {
                 _ = self.hangup.recv() => self.on_hangup(),
                 Some(asker) = self.reloads.wished() => {
-                    self.reloads.wait(asker, self.is_reloading);
+                    // One zone that is being read anew is no reload that anybody waits for.
+                    self.reloads.wait(asker, self.is_reloading && self.zone_reload.is_none());
                     self.on_hangup();
                 }
                 Some(order) = self.orders.next() => self.on_order(order),
@@ -240,12 +242,15 @@ impl Server {
                 end = restored(&mut self.restore) => self.on_restored(end),
                 alive = finished(&mut self.probe) => self.on_probed(alive),
                 _ = finished(&mut self.handing) => {}
+                written = dumped(&mut self.dumping) => self.on_dumped(written),
                 _ = self.terminate.recv() => return self.stop("SIGTERM").await,
                 _ = self.interrupt.recv() => return self.stop("SIGINT").await,
                 _ = self.look.tick() => {
                     if let Some(why) = self.cores.failed() {
                         log::error!("{why}");
                         notify(&[NotifyState::Stopping, NotifyState::Status(&why)]);
+                        let (cores, query_log) = (Arc::clone(&self.cores), self.query_log.clone());
+                        Ending::keep_recordings(cores, query_log, self.dnstap.clone()).await;
                         return Ended::CoreFailed(why);
                     }
                     self.probe_for_watchdog();
@@ -315,10 +320,12 @@ impl Server {
             Order::ForgetDump(told) => {
                 // While it is read, nothing is flushed.
                 self.zones.plane().dump().filter(|_| self.restore.is_none()).inspect(Dump::forget);
+                // What is being written has what is flushed.
+                self.dumping.iter_mut().for_each(|dumping| dumping.is_forgotten = true);
                 let _ = told.send(());
             }
             Order::Settings(told) => {
-                let _ = told.send(self.zones.plane().settings().to_toml());
+                let _ = told.send(self.zones.plane().configuration());
             }
         }
     }
@@ -341,20 +348,29 @@ impl Server {
         }
     }
 
-    /// Writes the cache to its file, beside the server that goes on.
-    fn dump_cache(&self, told: Told<Result<u64, String>>) {
+    /// Writes the cache to its file, beside the server that goes on; once at a time.
+    fn dump_cache(&mut self, told: Told<Result<u64, String>>) {
         let dump = match self.zones.plane().dump() {
             None => Err("the cache is not kept: `persist` in [cache] is off, or there is no state folder"),
             Some(_) if self.restore.is_some() => Err("the cache is being read from its file; ask again in a moment"),
+            Some(_) if self.dumping.is_some() => Err("the cache is being written; ask again in a moment"),
             Some(dump) => Ok(dump),
         };
         match dump {
             Err(why) => drop(told.send(Err(why.to_owned()))),
             Ok(dump) => {
-                let cores = Arc::clone(&self.cores);
-                spawn_blocking(move || told.send(dump.write(&*cores, unix_seconds(), DUMP_ORDERED_LIMIT)));
+                let (cores, writing) = (Arc::clone(&self.cores), dump.clone());
+                let task = spawn_blocking(move || writing.write(&*cores, unix_seconds(), DUMP_ORDERED_LIMIT));
+                self.dumping = Some(Dumping { dump, task, told, is_forgotten: false });
             }
         }
+    }
+
+    fn on_dumped(&mut self, (dumping, written): (Dumping, Result<u64, String>)) {
+        if dumping.is_forgotten {
+            dumping.dump.forget();
+        }
+        let _ = dumping.told.send(written);
     }
 
     async fn on_reloaded(&mut self, report: Report) {
@@ -380,8 +396,9 @@ impl Server {
     }
 
     async fn on_all_reloaded(&mut self, report: Report) {
+        // Where only the cores are late, the settings are in force.
         let shut = match &report {
-            Ok(_) => self.doors.change(&self.zones.plane().settings().control).await.err().unwrap_or_default(),
+            Ok(_) | Err(NotReloaded::Cores(_)) => self.apply_settings().await,
             Err(_) => Vec::new(),
         };
         shut.iter().for_each(|line| log_lines(line));
@@ -399,6 +416,18 @@ impl Server {
         notify(&[NotifyState::Ready, NotifyState::Status(&format!("{}{trouble}", self.summary()))]);
     }
 
+    /// Goes by the settings in force. Returns a line for each door that stays as it was though it should not.
+    async fn apply_settings(&mut self) -> Vec<String> {
+        let settings = self.zones.plane().settings();
+        logs::change(&settings.log);
+        // Before a door opens: who may come in there is known.
+        self.access.want(&settings.control);
+        self.query_log.want(query_log::Wanted::of(settings));
+        self.dnstap.want(dnstap::Wanted::of(settings, &self.listeners));
+        self.names.want(settings);
+        self.doors.change(&settings.control).await.err().unwrap_or_default()
+    }
+
     /// Tells what a reload that is in force has brought. Returns whether everything in it could be loaded.
     fn take(&mut self, reloaded: Reloaded) -> bool {
         let Reloaded { faults, waiting, read, unchanged, .. } = reloaded;
@@ -411,12 +440,6 @@ impl Server {
         for key in waiting {
             log::warn!(target: logs::REPORT, "changed, and in force after a restart: {key}");
         }
-        let settings = self.zones.plane().settings();
-        logs::change(&settings.log);
-        self.query_log.want(query_log::Wanted::of(settings));
-        self.dnstap.want(dnstap::Wanted::of(settings, &self.listeners));
-        self.access.want(&settings.control);
-        self.names.want(self.zones.plane().settings());
         self.show();
         log::info!("reloaded: {} ({read} read, {unchanged} unchanged, {} faulty)", self.summary(), faults.len());
         faults.is_empty()
@@ -439,9 +462,8 @@ impl Server {
 
     /// Has the cores hand over what they have recorded, so that it is not older than from one look to the next.
     fn take_recordings(&mut self) {
-        let settings = self.zones.plane().settings();
-        let is_recorded = *settings.query_log.enabled || settings.dnstap.to.is_some();
-        if is_recorded && self.handing.is_none() {
+        let log = self.query_log.figures();
+        if is_looked_for(self.zones.plane().settings(), &log) && self.handing.is_none() {
             let cores = Arc::clone(&self.cores);
             self.handing = Some(spawn_blocking(move || cores.hand_over(PROBE_LIMIT)));
         }
@@ -459,29 +481,21 @@ impl Server {
         log::info!("{by}: answering what is in flight, then stopping");
         self.board.change(|status| status.is_draining = true);
         notify(&[NotifyState::Stopping]);
-        self.zones.finish();
-        let cores = Arc::clone(&self.cores);
-        // Where the file is not yet read, it has more than the cores.
-        let dump = self.zones.plane().dump().filter(|_| self.restore.is_none());
-        let (query_log, dnstap) = (self.query_log.clone(), self.dnstap.clone());
-        let end = move || {
-            let end = Instant::now() + STOP_LIMIT;
-            if let Some(dump) = dump {
-                // How it went, it has said.
-                let _ = dump.write(&*cores, unix_seconds(), DUMP_LIMIT);
-            }
-            let left = end.saturating_duration_since(Instant::now()).saturating_sub(AFTER_DRAIN);
-            cores.stop(left.min(DRAIN));
-            // The cores have handed over the last of what they have recorded.
-            let told = std::thread::spawn(move || dnstap.close(RECORDED_LIMIT));
-            if !query_log.close(RECORDED_LIMIT) {
-                log::warn!("the query log was not written to its end within {RECORDED_LIMIT:?}");
-            }
-            // A reader that has not said that it has all has been logged.
-            let _ = told.join();
+        // It would be written to the same file.
+        if let Some(dumping) = self.dumping.take() {
+            dumping.dump.cancel();
+            let _ = timeout(DUMP_CANCEL_LIMIT, dumping.task).await;
+        }
+        let ending = Ending {
+            cores: Arc::clone(&self.cores),
+            query_log: self.query_log.clone(),
+            dnstap: self.dnstap.clone(),
+            // Where the file is not yet read, it has more than the cores.
+            dump: self.zones.plane().dump().filter(|_| self.restore.is_none()),
+            keepings: self.zones.keepings(),
         };
         tokio::select! {
-            _ = spawn_blocking(end) => Ended::Stopped,
+            () = ending.run() => Ended::Stopped,
             _ = self.terminate.recv() => Ended::Interrupted,
             _ = self.interrupt.recv() => Ended::Interrupted,
         }
@@ -491,6 +505,12 @@ impl Server {
         let totals = self.board.read().totals;
         format!("serving; zones: {}, records: {}", totals.served, totals.records)
     }
+}
+
+/// Whether anybody looks for what has been recorded just now. While the query log is in trouble its chunks wait in a queue,
+/// which full ones make better use of.
+fn is_looked_for(settings: &Settings, log: &query_log::Figures) -> bool {
+    (*settings.query_log.enabled && log.is_open) || settings.dnstap.to.is_some()
 }
 
 /// What a task made, once it has; `None` when it panicked. Waits for ever where there is no task.
@@ -507,6 +527,14 @@ async fn restored(restore: &mut Option<(Dump, JoinHandle<End>)>) -> (Dump, Optio
     let end = running.await.ok();
     let (dump, _) = restore.take().expect("it was there");
     (dump, end)
+}
+
+/// The same for a cache that is being written.
+async fn dumped(dumping: &mut Option<Dumping>) -> (Dumping, Result<u64, String>) {
+    let Some(Dumping { task, .. }) = dumping else { return std::future::pending().await };
+    let written =
+        task.await.unwrap_or_else(|_| Err("the cache is not written, for that met a bug in ringdns".to_owned()));
+    (dumping.take().expect("it was there"), written)
 }
 
 /// Waits until then; for ever where there is no such time.
@@ -535,6 +563,9 @@ fn notify(states: &[NotifyState<'_>]) {
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
+    use ringdns_shard::telemetry::{Handed, log};
+    use ringdns_shard::{Time, Transport};
+
     use super::*;
     use crate::config::Source;
     use crate::cores::fake::Fake;
@@ -559,6 +590,98 @@ mod tests {
             .unwrap();
         assert_eq!(ended, Ended::CoreFailed("core 1 on CPU 1 has failed: why not".to_owned()));
         assert!(was_ready.load(Ordering::Relaxed));
+    }
+
+    /// A server that forwards and keeps its cache in a folder.
+    fn forwarding(folder: &std::path::Path) -> (Process, Plane) {
+        let configuration = folder.join("r.toml");
+        let text =
+            "[[upstream]]\nname = \"a\"\nservers = [\"udp://192.0.2.1:53\"]\n[[route]]\nsuffix = \".\"\nto = [\"a\"]\n";
+        std::fs::write(&configuration, text).unwrap();
+        let source = Source::File(configuration);
+        let read = source.read().unwrap();
+        (Process::start().unwrap(), Plane::open(source, read, &[0, 1]).unwrap())
+    }
+
+    #[test]
+    fn what_is_flushed_while_the_cache_is_written_does_not_come_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let (Process { runtime, hangup }, plane) = forwarding(folder.path());
+        let file = folder.path().join("state/cache");
+        runtime.block_on(async {
+            let (notices, recordings) = (crate::zones::notices().1, crate::recording::recordings(Vec::new()).1);
+            let cores = Arc::new(Fake::default());
+            let mut server = Server::start(hangup, plane, cores, notices, recordings, Doors::default()).unwrap();
+            let order = |server: &mut Server| {
+                let (told, answer) = tokio::sync::oneshot::channel();
+                server.on_order(Order::DumpCache(told));
+                answer
+            };
+            let first = order(&mut server);
+            let second = order(&mut server).await.unwrap();
+            assert!(second.is_err_and(|why| why.contains("being written")), "one file is written once at a time");
+            let written = dumped(&mut server.dumping).await;
+            server.on_dumped(written);
+            assert_eq!((first.await.unwrap(), file.exists()), (Ok(0), true));
+
+            let third = order(&mut server);
+            let (told, _) = tokio::sync::oneshot::channel();
+            server.on_order(Order::ForgetDump(told));
+            let written = dumped(&mut server.dumping).await;
+            server.on_dumped(written);
+            assert_eq!((third.await.unwrap(), file.exists()), (Ok(0), false));
+            assert!(server.dumping.is_none());
+        });
+    }
+
+    #[test]
+    fn what_was_recorded_is_kept_when_a_core_fails() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = crate::config::parse("r.toml", "[query_log]\nenabled = true\n", folder.path()).unwrap();
+        let file = query_log::Wanted::of(&settings).file;
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        let plane = Plane::load(Source::Embedded, settings, &[0, 1]).unwrap();
+        let (recorder, recordings) = crate::recording::recordings(Vec::new());
+        let mut log = log::Log::default();
+        let entry = log::Entry {
+            at: Time::ZERO,
+            latency_micros: 7,
+            client: "192.0.2.1:4711".parse().unwrap(),
+            transport: Transport::Udp,
+            name: b"\x01a\x04test\x00",
+            qtype: 1,
+            rcode: Some(0),
+            reply_octets: 40,
+            dnssec_ok: false,
+            outcome: log::Outcome::Cache,
+            policy: log::Policy::None,
+            upstream: None,
+        };
+        (0..500).for_each(|_| log.push(&entry, false));
+        let unix_micros = unix_seconds() * 1_000_000;
+        recorder.logged(Handed { core: 0, now: Time::ZERO, unix_micros, chunk: log.take().unwrap() });
+        let cores = Fake::default();
+        *cores.failure.lock().unwrap() = Some("core 1 on CPU 1 has failed: why not".to_owned());
+        let process = Process::start().unwrap();
+        let notices = crate::zones::notices().1;
+        process.run(plane, Arc::new(cores), notices, recordings, Doors::default(), || ()).unwrap();
+        let base = rusqlite::Connection::open(file).unwrap();
+        let rows: i64 = base.query_row("SELECT sum(rows) FROM segment", [], |row| row.get(0)).unwrap();
+        assert_eq!(rows, 500);
+    }
+
+    #[test]
+    fn while_the_query_log_is_in_trouble_the_cores_hand_over_full_chunks_alone() {
+        let settings = |text| crate::config::parse("r.toml", text, std::path::Path::new("/")).unwrap();
+        let off = settings("");
+        let logs = settings("[query_log]\nenabled = true\n");
+        let both = settings("[query_log]\nenabled = true\n[dnstap]\nto = \"tcp:127.0.0.1:6000\"\n");
+        for (settings, looked_for) in [(&off, [false, false]), (&logs, [false, true]), (&both, [true, true])] {
+            for (is_open, looked_for) in [false, true].into_iter().zip(looked_for) {
+                let log = query_log::Figures { is_open, ..Default::default() };
+                assert_eq!(is_looked_for(settings, &log), looked_for, "{:?} {is_open}", settings.dnstap.to);
+            }
+        }
     }
 
     #[test]

@@ -4,9 +4,10 @@ use std::fs::{self, Permissions};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use crate::confined::unwritable;
@@ -42,8 +43,7 @@ impl ControlSocket {
     }
 
     fn listen(path: &Path) -> io::Result<ControlSocket> {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket: OwnedFd = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        let socket = socket()?;
         rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
         let metadata = fs::symlink_metadata(path)?;
         // From here on the file is removed whatever happens.
@@ -78,6 +78,12 @@ impl Drop for ControlSocket {
     }
 }
 
+/// One that does not block.
+fn socket() -> rustix::io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
+}
+
 /// Removes a socket on which nobody listens any more.
 fn remove_stale(path: &Path) -> Result<(), String> {
     match fs::symlink_metadata(path) {
@@ -86,17 +92,24 @@ fn remove_stale(path: &Path) -> Result<(), String> {
         Ok(file) if !file.file_type().is_socket() => return Err("a file that is no socket is there".to_owned()),
         Ok(_) => {}
     }
-    match UnixStream::connect(path) {
-        Ok(_) => Err("another process listens there".to_owned()),
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+    let asked = SocketAddrUnix::new(path).and_then(|address| rustix::net::connect(socket()?, &address));
+    match asked {
+        // Who has as many connections waiting as there may be listens as well.
+        Ok(()) | Err(Errno::AGAIN) => Err("another process listens there".to_owned()),
+        Err(Errno::CONNREFUSED) => {
             fs::remove_file(path).map_err(|error| format!("a socket was left there, and cannot be removed: {error}"))
         }
-        Err(error) => Err(format!("a socket is there that cannot be asked: {error}")),
+        Err(error) => Err(format!("a socket is there that cannot be asked: {}", io::Error::from(error))),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixStream;
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -110,6 +123,28 @@ mod tests {
         assert!(taken.contains("another process listens there; choose another `socket` in [control]"), "{taken}");
         drop(socket);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn who_accepts_nothing_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("control");
+        let other = UnixListener::bind(&path).unwrap();
+        rustix::net::listen(&other, 1).unwrap();
+        let address = SocketAddrUnix::new(&path).unwrap();
+        let connect = || {
+            let socket = socket().unwrap();
+            rustix::net::connect(&socket, &address).map(|()| socket)
+        };
+        let waiting: Vec<OwnedFd> = (0..16).map_while(|_| connect().ok()).collect();
+        assert_eq!(connect().unwrap_err(), Errno::AGAIN, "{} wait", waiting.len());
+        let (tell, told) = mpsc::channel();
+        let wanted = path.clone();
+        let bound = thread::spawn(move || tell.send(ControlSocket::bind(&wanted).map(drop)));
+        let refused = told.recv_timeout(Duration::from_secs(10)).expect("it does not wait").unwrap_err();
+        assert!(refused.contains("another process listens there"), "{refused}");
+        bound.join().unwrap().unwrap();
+        assert!(path.exists(), "it stays whose it is");
     }
 
     #[test]

@@ -10,14 +10,13 @@ use ringdns_shard::cache::{Figures, Flush};
 use ringdns_shard::limits::{
     ATTEMPTS_MAX, MESSAGE_OCTETS_MAX, PROBES_MAX, TRANSFERS_MAX, UDP_REPLY_OCTETS_MAX, UDP_REQUEST_OCTETS_MAX,
 };
-use ringdns_shard::telemetry::{log, tap};
 use ringdns_shard::upstream::Standing;
-use ringdns_shard::wire::message::{self, HEADER_OCTETS, Header, flags};
 use ringdns_shard::wire::name::{KeyedName, Name};
 use ringdns_shard::wire::rdata::rtype;
 use ringdns_shard::{Action, Client, Outcome, Shard, Time, TransferMessage, Transport};
 
 use crate::manner::Manner;
+use crate::recorded::{self, Recorded};
 use crate::request::{NamePick, Octets, Rare, Request};
 use crate::response::Response;
 use crate::{reply, world};
@@ -216,12 +215,7 @@ pub struct Run {
     silent: u64,
     /// Queries that the shard had sent, over UDP and over TCP.
     sent: [u64; 2],
-    /// Transfers begun.
-    begun: u64,
-    /// Entries of the query log.
-    logged: u64,
-    /// Messages for dnstap, by kind.
-    tapped: [u64; 4],
+    recorded: Recorded,
 }
 
 impl Default for Run {
@@ -246,9 +240,7 @@ impl Default for Run {
             answerable: 0,
             silent: 0,
             sent: [0; 2],
-            begun: 0,
-            logged: 0,
-            tapped: [0; 4],
+            recorded: Recorded::default(),
         }
     }
 }
@@ -323,7 +315,7 @@ impl Run {
             }
             Step::Flush { more, name } => {
                 let Some(name) = Name::from_wire(&name.wire()) else { return };
-                self.look(&name);
+                recorded::look(&self.shard, self.now, &name);
                 self.flush(match more {
                     Rare(None) => Flush::Name(name),
                     Rare(Some(false)) => Flush::Subtree(name),
@@ -342,41 +334,8 @@ impl Run {
             }
         }
         self.act();
-        self.take_records();
+        self.recorded.take(&mut self.shard, self.now, TICK);
         self.check();
-    }
-
-    /// Takes what was logged and tapped.
-    fn take_records(&mut self) {
-        self.shard.on_sent(self.now, self.now + TICK);
-        while let Some(chunk) = self.shard.log().take() {
-            for entry in chunk.entries() {
-                self.logged += 1;
-                assert!(entry.at <= self.now && (entry.name.is_empty() || Name::from_wire(entry.name).is_some()));
-                assert_eq!(entry.outcome == log::Outcome::Dropped, entry.rcode.is_none(), "{entry:?}");
-            }
-        }
-        while let Some(chunk) = self.shard.tap().take() {
-            for message in chunk.messages() {
-                self.tapped[message.kind as usize] += 1;
-                assert!(message.asked <= message.at && message.at <= self.now + TICK);
-            }
-        }
-    }
-
-    /// What was recorded is what was counted.
-    fn check_records(&self) {
-        let (counters, telemetry) = (self.shard.counters(), self.shard.telemetry());
-        assert_eq!(self.logged, counters.log_entries);
-        assert_eq!(self.logged + counters.log_sampled_out + self.waiting.len() as u64, self.answerable);
-        let spans: u64 = telemetry.at_once.iter().chain(&telemetry.waited).map(|histogram| histogram.count()).sum();
-        assert_eq!(spans, counters.replies);
-        assert!(telemetry.types.iter().sum::<u64>() <= self.answerable);
-        let of = |kind: tap::Kind| self.tapped[kind as usize];
-        assert_eq!(of(tap::Kind::ClientQuery), self.answerable);
-        assert_eq!(of(tap::Kind::ClientResponse) + self.begun, counters.replies);
-        assert_eq!(of(tap::Kind::UpstreamQuery), self.sent.iter().sum::<u64>());
-        assert_eq!(self.tapped.iter().sum::<u64>(), counters.tap_messages);
     }
 
     /// The time of the day.
@@ -396,27 +355,6 @@ impl Run {
         assert!(*messages < 10, "the zones are small");
         if matches!(message, TransferMessage::Last(_)) {
             self.transfers.swap_remove(index);
-        }
-    }
-
-    /// What is shown of a name is in the list of it and what is below, and the replies can be read.
-    fn look(&self, name: &Name) {
-        let (mut cursor, mut listed) = (Some(0), Vec::new());
-        for _ in 0..PARTS_MAX {
-            let Some(at) = cursor else { break };
-            let part = self.shard.cache_list(self.now, name, at);
-            listed.extend(part.answers);
-            cursor = part.next;
-        }
-        assert_eq!(cursor, None);
-        assert!(listed.len() <= self.shard.cache_figures().entries);
-        for mut shown in self.shard.cache_look(self.now, name) {
-            let message = std::mem::take(&mut shown.message);
-            assert!(shown.name == *name && listed.contains(&shown), "{shown:?}");
-            let header = Header::parse(&message).expect("a header");
-            let end = HEADER_OCTETS + name.as_wire().len() + 4;
-            assert!(message.len() >= end && header.has(flags::QR) && header.counts[0] == 1);
-            assert!(message::records(&message, header, end).all(|record| record.is_ok()));
         }
     }
 
@@ -495,7 +433,7 @@ impl Run {
         assert_eq!(open, 0, "every exchange was answered or ended");
         self.pass(world::KEPT, false);
         assert_eq!((self.shard.cache_figures().entries, self.shard.deadline()), (0, None));
-        self.take_records();
+        self.recorded.take(&mut self.shard, self.now, TICK);
         self.check();
     }
 
@@ -526,7 +464,7 @@ impl Run {
             Outcome::Silence => assert!(!answerable || self.dropped() == dropped + 1),
             Outcome::Transfer(number) => {
                 assert!(via == Transport::Tcp);
-                self.begun += 1;
+                self.recorded.begun += 1;
                 self.transfers.push(Transfer { number, request, messages: 0 });
             }
             Outcome::Pending => {
@@ -664,7 +602,7 @@ impl Run {
         assert!(self.transfers.len() <= TRANSFERS_MAX);
         let by_rcode = counters.each().filter(|(name, ..)| name.starts_with("rcode_")).map(|(.., value)| value);
         assert_eq!(by_rcode.sum::<u64>(), counters.replies);
-        self.check_records();
+        self.recorded.check(&self.shard, self.answerable, self.sent.iter().sum());
         let [sent_udp, sent_tcp] = self.sent;
         assert!(sent_udp <= counters.upstream_udp && sent_tcp <= counters.upstream_tcp);
         let questions = counters.cache_misses - counters.coalesced + counters.refreshes;

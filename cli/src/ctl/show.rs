@@ -156,6 +156,9 @@ pub(super) fn looked_up(object: &Value) -> String {
             text += &format!("    and {more} more\n");
         }
     }
+    if let Some(more @ 1..) = object["entries_left_out"].as_u64() {
+        text += &format!("and {more} more answers\n");
+    }
     if text.is_empty() {
         text = format!("nothing is kept for {}\n", words(&object["name"]));
     }
@@ -210,7 +213,7 @@ a.test.  secondary, of a catalog  served, in trouble       7      2        3  4.
     #[test]
     fn what_is_kept_for_a_name_is_told_with_its_records() {
         let object = json!({
-            "name": "a.test.", "cores_silent": [1],
+            "name": "a.test.", "cores_silent": [1], "entries_left_out": 5,
             "entries": [{
                 "core": 0, "name": "a.test.", "type": "A", "dnssec_ok": true, "checking_disabled": true,
                 "rcode": "NOERROR", "seconds_left": 57, "octets": 130, "records_left_out": 2,
@@ -221,6 +224,7 @@ a.test.  secondary, of a catalog  served, in trouble       7      2        3  4.
 a.test.  A  NOERROR, DO, CD: 57s left on core 0, 130 B
     answer      a.test. 57 IN TXT \"?\"
     and 2 more
+and 5 more answers
 core 1 did not answer in time
 ";
         assert_eq!(looked_up(&object), told);

@@ -4,6 +4,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -166,6 +167,7 @@ fn nobody_is_let_in_who_should_not_be() {
     let (status, head, problem) = flush(&[HOST]);
     assert_eq!((status, &problem["title"]), (401, &json!("Unauthorized")));
     assert!(head.contains("\r\nwww-authenticate: Bearer realm=\"ringdns\""), "{head}");
+    assert!(head.contains("\r\nconnection: close"), "{head}");
     let began = Instant::now();
     let (status, head, _) = flush(&[HOST, "Authorization: Bearer 0123456789abcdef-tokem"]);
     assert_eq!(status, 403);
@@ -183,13 +185,14 @@ fn nobody_is_let_in_who_should_not_be() {
         (&[][..], 400),
         (&[HOST, HOST], 400),
         (&[HOST, "Origin: http://evil.example"], 200),
+        (&[HOST, "Sec-Fetch-Site: cross-site"], 403),
     ] {
         let (answered, head_back, _) = at(pages, "GET /api/v1/log", head);
         assert_eq!(answered, status, "{head:?}");
         assert!(!head_back.to_ascii_lowercase().contains("access-control"), "{head_back}");
     }
     let control = well(&server, "GET", "/status", "")["control"].clone();
-    assert_eq!((&control["refused"], &control["wrong_tokens"]), (&json!(9), &json!(1)));
+    assert_eq!((&control["refused"], &control["wrong_tokens"]), (&json!(10), &json!(1)));
 }
 
 #[test]
@@ -231,6 +234,44 @@ fn a_thousand_idle_connections_keep_nobody_out_and_answers_come() {
     let put_out = well(&server, "GET", "/status", "")["control"]["put_out"].as_u64().expect("a number");
     assert!(put_out >= IDLE as u64 / 2, "{put_out}");
     drop(held);
+}
+
+#[test]
+fn who_asks_without_a_token_keeps_nobody_out_who_has_it() {
+    const ASKING: usize = 100;
+    let upstream = answering();
+    let port = free_port().port();
+    let control = format!("listen = \"0.0.0.0:{port}\"\n");
+    let server = Server::start(&configuration(upstream.address, &control), &[("token", TOKEN), ("z.zone", ZONE)]);
+    let pages = SocketAddr::from(([127, 0, 0, 1], port));
+    let (is_over, end) = (AtomicBool::new(false), Instant::now() + Duration::from_secs(60));
+    let goes_on = || !is_over.load(Ordering::Relaxed) && Instant::now() < end;
+    thread::scope(|scope| {
+        // Each asks again as soon as it is turned away, over the same connection where it can.
+        let asks = || {
+            while goes_on() {
+                let Ok(mut stream) = TcpStream::connect_timeout(&pages, PATIENCE) else { continue };
+                let _ = stream.set_read_timeout(Some(Duration::from_secs(1)));
+                let mut answer = [0; 4_096];
+                while goes_on()
+                    && stream.write_all(b"GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n").is_ok()
+                    && stream.read(&mut answer).is_ok_and(|octets| octets > 0)
+                {
+                    thread::sleep(Duration::from_millis(20));
+                }
+                thread::sleep(Duration::from_millis(20));
+            }
+        };
+        (0..ASKING).for_each(|_| drop(scope.spawn(asks)));
+        thread::sleep(Duration::from_millis(500));
+        let began = Instant::now();
+        let answered: Vec<u16> = (0..5).map(|_| at(pages, "GET /ready", &[HOST, BEARER]).0).collect();
+        let took = began.elapsed();
+        is_over.store(true, Ordering::Relaxed);
+        assert_eq!(answered, [200; 5], "{took:?}");
+        assert!(took < Duration::from_secs(5), "{took:?}");
+    });
+    drop(server);
 }
 
 #[test]

@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 
 use crate::common::dns::{NOERROR, Via};
 use crate::common::scripted::{Request, Scripted};
-use crate::common::server::{Server, binary};
+use crate::common::server::{LISTEN, Server, binary};
 use crate::common::upstream::{ANSWER, Upstream, address};
-use crate::common::{free_port, wait_until};
+use crate::common::{PATIENCE, free_port, wait_until};
 use crate::forwarding;
 
 const TOKEN: &str = "one-token-0123456789";
@@ -568,5 +568,34 @@ fn shells_and_manuals_know_of_every_action() {
     assert!(status.success());
     for page in ["ringdns-top.1", "ringdns-ctl.1", "ringdns-ctl-zones-reload.1", "ringdns-ctl-queries-top.1"] {
         assert!(folder.path().join(page).exists(), "{page}");
+    }
+}
+
+#[test]
+fn a_reload_asked_for_while_a_zone_is_read_is_answered() {
+    let zone = |serial: u32| {
+        let mut text = format!("$TTL 60\n@ SOA ns h {serial} 60 60 60 60\n@ NS ns\nns A 192.0.2.1\n");
+        (0..100_000).for_each(|number| text += &format!("h{number} A 192.0.2.1\n"));
+        text
+    };
+    let control = "[control]\nlisten = \"127.0.0.1:0\"\nsocket = \"ctl.sock\"\n";
+    let configuration = format!("{LISTEN}[[zone]]\nname = \"a.test\"\nfile = \"a.zone\"\n{control}");
+    let server = Server::start(&configuration, &[("a.zone", &zone(1))]);
+    server.replace("a.zone", &zone(2));
+    let (told, answers) = std::sync::mpsc::channel();
+    let ask = |words: &'static [&'static str]| {
+        let (folder, told) = (server.folder().to_owned(), told.clone());
+        std::thread::spawn(move || told.send(ctl(&folder, &[words, &["-c", "r.toml"]].concat()).0))
+    };
+    ask(&["zones", "reload", "a.test"]);
+    wait_until("the zone is being read", || {
+        // While one is read, no other is looked for.
+        ctl(server.folder(), &["zones", "reload", "none.test", "-c", "r.toml"]).2.contains("under way")
+            || server.answer("a.test", "SOA").answer()[0].contains(" 2 ")
+    });
+    ask(&["reload"]);
+    for _ in 0..2 {
+        let answer = answers.recv_timeout(PATIENCE);
+        assert_eq!(answer, Ok(Some(0)), "{}", server.log());
     }
 }

@@ -179,6 +179,101 @@ fn a_zone_behind_a_link_is_read_again() {
     assert!(server.answer("ns.a.test", "A").answer()[0].ends_with("192.0.2.2"), "what was read is served");
 }
 
+#[test]
+fn a_query_log_behind_a_link_is_written_where_it_is() {
+    let disk = tempfile::tempdir().expect("a folder");
+    let file = disk.path().join("log.sqlite");
+    fs::write(&file, "").expect("the file is made");
+    for (query_log, link) in [("file = \"queries.sqlite\"\n", "queries.sqlite"), ("", "state/queries.sqlite")] {
+        let configuration = format!("{}[query_log]\nenabled = true\n{query_log}", a_test("a.zone"));
+        let mut command = Command::new("sh");
+        command.args(["-c", "mkdir -p state && ln -s \"$0\" \"$1\" && shift && exec \"$@\""]);
+        command.arg(&file).arg(link).arg(program());
+        let server = Server::start_as(command, &configuration, &[("a.zone", ZONE)]);
+        assert_eq!(server.answer("ns.a.test", "A").answer().len(), 1);
+        wait_until("an entry", || server.counter("query_log_stored") > 0);
+        assert!(!server.log().contains("ermission"), "{}", server.log());
+        assert!(fs::metadata(&file).expect("it is there").len() > 0);
+    }
+}
+
+/// Runs what follows with `root` for its root folder, in which all folders of ours are that are not there.
+const IN_A_ROOT: &str = "\
+    for entry in /*; do \
+        if [ -e \"$0$entry\" ]; then continue; \
+        elif [ -L \"$entry\" ]; then cp -P \"$entry\" \"$0$entry\"; \
+        elif [ -d \"$entry\" ]; then mkdir \"$0$entry\"; mount --rbind \"$entry\" \"$0$entry\"; fi; \
+    done; \
+    exec chroot \"$0\" sh -c 'cd \"$0\" && exec \"$@\"' \"$PWD\" \"$@\"";
+
+/// `None` where this user cannot have a root folder of its own.
+fn in_a_root(root: &Path) -> Option<Command> {
+    let unshare = needed("unshare", "util-linux")?;
+    let may = Command::new(&unshare).args(["--mount", "true"]).status().is_ok_and(|status| status.success());
+    if !may {
+        skipped("only root can have a root folder of its own");
+        return None;
+    }
+    let mut command = Command::new(unshare);
+    command.args(["--mount", "--propagation", "private", "sh", "-ec", IN_A_ROOT]).arg(root).arg(program());
+    Some(command)
+}
+
+#[test]
+fn of_the_root_folder_the_files_that_are_named_are_read_and_no_others() {
+    let (root, outside) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    fs::write(outside.path().join("b.zone"), ZONE).expect("the file is written");
+    fs::write(root.path().join("a.zone"), ZONE).expect("the file is written");
+    let Some(command) = in_a_root(root.path()) else { return };
+    let configuration = format!(
+        "{}[control]\nlisten = \"127.0.0.1:0\"\nsocket = \"/socket\"\n\
+         [query_log]\nenabled = true\nfile = \"/queries.sqlite\"\n",
+        a_test("/a.zone")
+    );
+    let server = Server::start_as(command, &configuration, &[]);
+    if !is_confined(&server) {
+        return;
+    }
+    fs::write(root.path().join("a.zone"), ZONE.replace("192.0.2.1", "192.0.2.2")).expect("the file is written");
+    assert!(server.reload(), "{}", server.log());
+    assert!(server.answer("ns.a.test", "A").answer()[0].ends_with("192.0.2.2"));
+    for key in ["`socket` in [control]", "`file` in [query_log]"] {
+        let line = format!("WARN  {key} is kept out of reach: it lies in / itself, and who may write there may");
+        assert!(server.log().contains(&line), "{}", server.log());
+    }
+    let denied = "the query log /queries.sqlite is not written: Permission denied (os error 13): it lies outside";
+    wait_until("the query log's line", || server.log().contains(denied));
+    assert!(server.log().contains("; a restart takes it in (of / itself, files to be read alone), or"));
+    let other = outside.path().join("b.zone").display().to_string();
+    server.replace("r.toml", &format!("{configuration}[[zone]]\nname = \"b.test\"\nfile = \"{other}\"\n"));
+    assert!(!server.reload());
+    assert!(server.log().contains(&format!("{other}: cannot be read: Permission denied")), "{}", server.log());
+}
+
+#[test]
+fn names_are_looked_up_where_the_files_for_that_are_links() {
+    let root = tempfile::tempdir().expect("a folder");
+    for folder in ["etc", "store"] {
+        fs::create_dir(root.path().join(folder)).expect("a folder");
+    }
+    // As systems have it whose /etc is made of links.
+    for (file, text) in [("hosts", "127.0.0.1 upstream.test\n"), ("nsswitch.conf", "hosts: files\n")] {
+        fs::write(root.path().join("store").join(file), text).expect("the file is written");
+        let target = Path::new("/store").join(file);
+        std::os::unix::fs::symlink(target, root.path().join("etc").join(file)).expect("a link");
+    }
+    fs::write(root.path().join("etc/resolv.conf"), "nameserver 127.0.0.1\n").expect("the file is written");
+    let Some(command) = in_a_root(root.path()) else { return };
+    let upstream = upstream();
+    let configuration = format!(
+        "{LISTEN}[[upstream]]\nname = \"up\"\nservers = [\"udp://upstream.test:{}\"]\n\
+         [[route]]\nsuffix = \"up.test\"\nto = [\"up\"]\n",
+        upstream.address.port()
+    );
+    let server = Server::start_as(command, &configuration, &[]);
+    wait_until("the address of the upstream", || server.answer("x.up.test", "A").answer().len() == 1);
+}
+
 /// A configuration that names files of every kind, and what it names; it asks `upstream` by a name that /etc/hosts has.
 fn of_every_kind(upstream: &Upstream) -> (String, Vec<(&'static str, String)>) {
     let configuration = format!(

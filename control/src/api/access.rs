@@ -7,8 +7,8 @@
 //! | the Unix socket | whom its file lets in | whom its file lets in |
 //!
 //! What only looks has a safe method (RFC 9110 §9.2.1); every other changes something. A browser that a web page has
-//! told to ask here is turned away: by the name that it asks for, which is none of ours after DNS rebinding, and, where
-//! it would change something, by what it says of the page.
+//! told to ask here is turned away: by the name that it asks for, which is none of ours after DNS rebinding, and by what
+//! it says of the page. Who is turned away has to connect anew, and leaves the seat to others.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -65,8 +65,8 @@ enum Refused {
     WrongToken,
 }
 
-/// Who sent a wrong token waits so long for the answer, and then has to connect anew: with the seats of a door, that is
-/// how many guesses there are in a second.
+/// Who sent a wrong token waits so long for the answer: with the seats of a door, that is how many guesses there are in a
+/// second.
 const GUESS_PAUSE: Duration = Duration::from_millis(500);
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -88,10 +88,10 @@ pub(crate) async fn guard(access: Arc<Access>, door: Door, request: Request, nex
                 seat.waits();
             }
             sleep(GUESS_PAUSE).await;
-            answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         Refused::NoHost | Refused::WrongHost | Refused::CrossSite | Refused::NoTokenSet => {}
     }
+    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     answer
 }
 
@@ -133,7 +133,7 @@ impl Access {
             return Err(Refused::WrongHost);
         }
         let changes = !request.method().is_safe();
-        if changes && is_cross_site(request.headers(), host.as_ref()) {
+        if is_of_another_site(request.headers()) || changes && is_cross_site(request.headers(), host.as_ref()) {
             return Err(Refused::CrossSite);
         }
         if !changes && door == Door::Loopback {
@@ -179,7 +179,13 @@ fn host(request: &Request) -> Result<Option<Authority>, Refused> {
     }
 }
 
-/// Whether a browser says that a page of somebody else's has made it ask.
+/// Whether a browser says that a page of another site has made it ask: such a page has nothing to look for here, though it
+/// could not read the answer.
+fn is_of_another_site(headers: &HeaderMap) -> bool {
+    headers.get_all(SEC_FETCH_SITE).iter().any(|site| site == "cross-site")
+}
+
+/// Whether a browser says that any page but ours has made it ask.
 fn is_cross_site(headers: &HeaderMap, host: Option<&Authority>) -> bool {
     let site = headers.get_all(SEC_FETCH_SITE).iter().any(|site| !["same-origin", "none"].iter().any(|ok| site == ok));
     let is_foreign = |origin: &HeaderValue| {
@@ -208,8 +214,8 @@ impl Refused {
             ),
             Refused::CrossSite => (
                 StatusCode::FORBIDDEN,
-                "a page of another site has sent this (Origin, Sec-Fetch-Site): changes are for programs, and for pages \
-                 of this server",
+                "a page of another site has sent this (Origin, Sec-Fetch-Site): ask with a program, or from a page of this \
+                 server",
             ),
             Refused::NoTokenSet => (
                 StatusCode::FORBIDDEN,
@@ -316,23 +322,26 @@ mod tests {
     }
 
     #[test]
-    fn a_page_of_another_site_changes_nothing() {
+    fn a_page_of_another_site_changes_nothing_and_asks_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let access = access(folder.path(), "token_file = \"token\"");
         let token = ("authorization", "Bearer 0123456789abcdef");
-        for (header, is_let_in) in [
-            (("origin", "http://127.0.0.1:8053"), true),
-            (("origin", "http://127.0.0.1:8054"), false),
-            (("origin", "http://evil.example"), false),
-            (("origin", "null"), false),
-            (("sec-fetch-site", "same-origin"), true),
-            (("sec-fetch-site", "none"), true),
-            (("sec-fetch-site", "same-site"), false),
-            (("sec-fetch-site", "cross-site"), false),
+        for (header, are_let_in) in [
+            (("origin", "http://127.0.0.1:8053"), [true, true]),
+            (("origin", "http://127.0.0.1:8054"), [false, true]),
+            (("origin", "http://evil.example"), [false, true]),
+            (("origin", "null"), [false, true]),
+            (("sec-fetch-site", "same-origin"), [true, true]),
+            (("sec-fetch-site", "none"), [true, true]),
+            (("sec-fetch-site", "same-site"), [false, true]),
+            (("sec-fetch-site", "cross-site"), [false, false]),
         ] {
-            let asked = asks(&access, Door::Loopback, "POST", &[token, header]);
-            assert_eq!(asked, if is_let_in { Ok(()) } else { Err(Refused::CrossSite) }, "{header:?}");
-            assert_eq!(asks(&access, Door::Loopback, "GET", &[header]), Ok(()), "{header:?}");
+            for (method, is_let_in) in ["POST", "GET"].into_iter().zip(are_let_in) {
+                let asked = asks(&access, Door::Loopback, method, &[token, header]);
+                assert_eq!(asked, if is_let_in { Ok(()) } else { Err(Refused::CrossSite) }, "{method} {header:?}");
+            }
         }
+        let twice = [("sec-fetch-site", "none"), ("sec-fetch-site", "cross-site")];
+        assert_eq!(asks(&access, Door::Loopback, "HEAD", &twice), Err(Refused::CrossSite));
     }
 }

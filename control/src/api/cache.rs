@@ -24,6 +24,8 @@ const FLUSH_LIMIT: Duration = Duration::from_secs(30);
 const LIST_LIMIT: Duration = Duration::from_secs(2);
 /// Between two parts a core has so long for its clients.
 const LIST_PAUSE: Duration = Duration::from_millis(2);
+/// Octets of records in what is told of a name: cores and types are many, and an answer is up to 64 KiB long.
+const LOOKUP_OCTETS: usize = 1 << 20;
 /// Entries of a list where nobody says how many.
 const ENTRIES_DEFAULT: usize = 100;
 
@@ -179,6 +181,8 @@ pub(super) struct Lookup {
     name: String,
     /// Answers of every type, core by core.
     entries: Vec<FullEntry>,
+    /// Further answers that are not shown: a core shows 64, and no more than 256 KiB.
+    entries_left_out: usize,
     /// Cores that did not answer in time.
     cores_silent: Vec<usize>,
 }
@@ -190,7 +194,8 @@ struct FullEntry {
     entry: EntryView,
     /// The records, each with what is left of its TTL.
     records: Vec<RecordView>,
-    /// Further records that are not shown.
+    /// Further records that are not shown: of an answer the first 200 are, of all answers those that take no more than
+    /// 1 MiB.
     records_left_out: usize,
 }
 
@@ -202,22 +207,30 @@ struct FullEntry {
 pub(super) async fn look_up(State(pages): State<Pages>, Asked(asked): Asked<LookupAsked>) -> Answered<Lookup> {
     let text = asked.name.ok_or_else(|| Problem::wrong("`name` is missing: say which is to be looked up"))?;
     let name = domain_name("`name`", &text)?;
-    let looked = move || {
-        let (mut entries, mut cores_silent) = (Vec::new(), Vec::new());
-        for (core, found) in pages.cores.cache_look(&name, CORES_LIMIT).into_iter().enumerate() {
+    let turns = pages.turns.clone();
+    Ok(Answer(turns.long(move || Lookup::of(&*pages.cores, &name)).await?))
+}
+
+impl Lookup {
+    fn of(cores: &dyn Cores, name: &Name) -> Lookup {
+        let (mut entries, mut entries_left_out, mut cores_silent) = (Vec::new(), 0, Vec::new());
+        let mut room = LOOKUP_OCTETS;
+        for (core, found) in cores.cache_look(name, CORES_LIMIT).into_iter().enumerate() {
             match found {
-                Some(found) => entries.extend(found.iter().map(|cached| FullEntry::of(core, cached))),
+                Some(found) => {
+                    entries.extend(found.answers.iter().map(|cached| FullEntry::of(core, cached, &mut room)));
+                    entries_left_out += found.left_out;
+                }
                 None => cores_silent.push(core),
             }
         }
-        Lookup { name: name.to_string(), entries, cores_silent }
-    };
-    Ok(Answer(pages.turns.long(looked).await?))
+        Lookup { name: name.to_string(), entries, entries_left_out, cores_silent }
+    }
 }
 
 impl FullEntry {
-    fn of(core: usize, cached: &Cached) -> FullEntry {
-        let (records, records_left_out) = shown(&cached.message);
+    fn of(core: usize, cached: &Cached, room: &mut usize) -> FullEntry {
+        let (records, records_left_out) = shown(&cached.message, room);
         FullEntry { entry: EntryView::of(core, cached), records, records_left_out }
     }
 }

@@ -30,6 +30,7 @@ mod status;
 mod zones;
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
@@ -51,10 +52,25 @@ struct Answer<T>(T);
 
 impl<T: Serialize> IntoResponse for Answer<T> {
     fn into_response(self) -> Response {
-        let object = serde_json::to_string(&self.0).expect("texts and numbers become JSON");
+        Page::of(&self.0).into_response()
+    }
+}
+
+/// An answer as it goes out; whoever gets the same shares its octets.
+struct Page(Bytes);
+
+impl Page {
+    fn of(object: &impl Serialize) -> Page {
+        let object = serde_json::to_string(object).expect("texts and numbers become JSON");
+        Page((object + "\n").into())
+    }
+}
+
+impl IntoResponse for Page {
+    fn into_response(self) -> Response {
         // What was true a moment ago is of no use to anybody, and nobody else's business.
         let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
-        (StatusCode::OK, headers, object + "\n").into_response()
+        (StatusCode::OK, headers, self.0).into_response()
     }
 }
 

@@ -14,7 +14,7 @@ use super::problem::Problem;
 use super::reloads::{InForce, Outcome};
 use super::servers::Upstreams;
 use super::status::{Known, View};
-use super::{Answer, Answered};
+use super::{Answer, Answered, Page};
 use crate::http::{CORES_LIMIT, Pages};
 use crate::logs;
 use crate::orders::Order;
@@ -83,9 +83,10 @@ pub(super) struct InForceNow {
     get, path = "/config", tag = "server",
     responses((status = 200, description = "The configuration.", body = InForceNow))
 )]
-pub(super) async fn config(State(pages): State<Pages>, Asked(Nothing {}): Asked<Nothing>) -> Answered<InForceNow> {
-    let toml = pages.orders.ask(Order::Settings).await.ok_or_else(Problem::stopping)?;
-    Ok(Answer(InForceNow { toml }))
+pub(super) async fn config(State(pages): State<Pages>, Asked(Nothing {}): Asked<Nothing>) -> Result<Page, Problem> {
+    let settings = pages.orders.ask(Order::Settings).await.ok_or_else(Problem::stopping)?;
+    let made = move || settings.page(|settings| Page::of(&InForceNow { toml: settings.to_toml() }).0);
+    Ok(Page(pages.turns.long(made).await?))
 }
 
 /// Reads configuration and zones anew, and answers when that is over.

@@ -11,6 +11,8 @@ use utoipa::ToSchema;
 
 /// Records that are shown of an answer.
 const RECORDS_MAX: usize = 200;
+/// Characters of a record's data that are shown.
+const DATA_MAX: usize = 4 << 10;
 
 /// A record of an answer.
 #[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -33,8 +35,9 @@ pub(super) fn rcode_text(rcode: u16) -> String {
     known.map_or_else(|| format!("RCODE{rcode}"), str::to_owned)
 }
 
-/// The first records of a message, and the number of further ones. What does not parse, which no core keeps, ends them.
-pub(super) fn shown(message: &[u8]) -> (Vec<RecordView>, usize) {
+/// The first records of a message, as far as `room`, which is in octets and becomes less, is enough for their texts; and
+/// the number of further ones. What does not parse, which no core keeps, ends them.
+pub(super) fn shown(message: &[u8], room: &mut usize) -> (Vec<RecordView>, usize) {
     let mut shown = Vec::new();
     let mut left_out = 0;
     let Ok(message) = Message::from_slice(message) else { return (shown, left_out) };
@@ -42,10 +45,15 @@ pub(super) fn shown(message: &[u8]) -> (Vec<RecordView>, usize) {
     for (title, section) in [("answer", answer), ("authority", authority), ("additional", additional)] {
         // The OPT record is no part of an answer.
         for record in section.map_while(Result::ok).filter(|record| record.rtype() != Rtype::OPT) {
-            if shown.len() == RECORDS_MAX {
-                left_out += 1;
-            } else {
-                shown.push(RecordView { section: title, text: line(&record) });
+            let text = (shown.len() < RECORDS_MAX && *room > 0).then(|| line(&record));
+            match text {
+                Some(text) if text.len() <= *room => {
+                    *room -= text.len();
+                    shown.push(RecordView { section: title, text });
+                }
+                // Nor is anything that follows: it would be made into text in vain.
+                Some(_) => (*room, left_out) = (0, left_out + 1),
+                None => left_out += 1,
             }
         }
     }
@@ -62,23 +70,30 @@ fn line(record: &ParsedRecord<'_, [u8]>) -> String {
 }
 
 /// The data in the form of its type, or as octets (RFC 3597 §5) where it has none, does not parse, or would put anything
-/// but printable ASCII there.
+/// but printable ASCII there; cut where it is long.
 fn data(record: &ParsedRecord<'_, [u8]>) -> String {
-    let text = match record.to_any_record::<AllRecordData<&[u8], ParsedName<&[u8]>>>() {
+    let mut text = match record.to_any_record::<AllRecordData<&[u8], ParsedName<&[u8]>>>() {
         Ok(record) if !matches!(record.data(), AllRecordData::Unknown(_)) => {
             record.data().display_zonefile(DisplayKind::Simple).to_string()
         }
         _ => String::new(),
     };
     if !text.is_empty() && text.bytes().all(|octet| (0x20..0x7f).contains(&octet)) {
+        if text.len() > DATA_MAX {
+            text.truncate(DATA_MAX);
+            text.push('…');
+        }
         return text;
     }
     let Ok(Some(record)) = record.to_record::<UnknownRecordData<&[u8]>>() else { return "\\# 0".to_owned() };
     let data = record.data().data();
     let mut text = format!("\\# {}", data.len());
-    for (index, octet) in data.iter().enumerate() {
+    for (index, octet) in data.iter().take(DATA_MAX / 2).enumerate() {
         let space = if index == 0 { " " } else { "" };
         write!(text, "{space}{octet:02x}").expect("a string takes every write");
+    }
+    if data.len() > DATA_MAX / 2 {
+        text.push('…');
     }
     text
 }
@@ -104,7 +119,7 @@ mod tests {
     }
 
     fn texts(records: &[(u16, &[u8])]) -> Vec<String> {
-        shown(&message(records)).0.into_iter().map(|record| record.text).collect()
+        shown(&message(records), &mut usize::MAX.clone()).0.into_iter().map(|record| record.text).collect()
     }
 
     #[test]
@@ -144,9 +159,31 @@ mod tests {
     #[test]
     fn an_answer_of_many_records_is_cut_and_says_so() {
         let address: &[u8] = &[192, 0, 2, 1];
-        let (records, left_out) = shown(&message(&[(1, address); RECORDS_MAX + 3]));
+        let (records, left_out) = shown(&message(&[(1, address); RECORDS_MAX + 3]), &mut usize::MAX.clone());
         assert_eq!((records.len(), left_out), (RECORDS_MAX, 3));
-        assert_eq!(shown(&[]), (Vec::new(), 0));
+        assert_eq!(shown(&[], &mut usize::MAX.clone()), (Vec::new(), 0));
+    }
+
+    #[test]
+    fn records_have_as_much_room_as_there_is() {
+        let address: &[u8] = &[192, 0, 2, 1];
+        let whole = texts(&[(1, address)])[0].len();
+        let mut room = 2 * whole + 1;
+        let (records, left_out) = shown(&message(&[(1, address); 5]), &mut room);
+        assert_eq!((records.len(), left_out, room), (2, 3, 0));
+        assert_eq!(shown(&message(&[(1, address)]), &mut room), (Vec::new(), 1));
+    }
+
+    #[test]
+    fn long_data_is_cut() {
+        let (opaque, text) = (vec![0xab; 60_000], [&[255][..], &[b'a'; 255]].concat().repeat(20));
+        for (rtype, data, cut) in
+            [(65_280, &opaque[..], true), (65_280, &opaque[..DATA_MAX / 2], false), (16, &text[..], true)]
+        {
+            let shown = &texts(&[(rtype, data)])[0];
+            assert_eq!(shown.ends_with('…'), cut, "{rtype} {}", data.len());
+            assert!((DATA_MAX..DATA_MAX + 100).contains(&shown.len()), "{}", shown.len());
+        }
     }
 
     proptest! {

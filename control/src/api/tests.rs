@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use ringdns_shard::cache::Flush;
+use ringdns_shard::cache::{Cached, Flush, Looked};
 use ringdns_shard::wire::name::Name;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -17,6 +17,7 @@ use super::asked::BODY_OCTETS_MAX;
 use super::reloads::{self, Outcome, Reloads};
 use super::*;
 use crate::config::{Fault, Faults, Place, Refused, Settings};
+use crate::configuration::Configuration;
 use crate::cores::Cores;
 use crate::cores::fake::Fake;
 use crate::http::{Doors, OpenDoors, Turns};
@@ -38,6 +39,7 @@ struct Scene {
     cores: Arc<Fake>,
     access: Arc<Access>,
     board: Arc<Board>,
+    configuration: Arc<Configuration>,
     folder: tempfile::TempDir,
 }
 
@@ -47,9 +49,13 @@ fn settings(folder: &Path, control: &str) -> Settings {
     crate::config::parse("r.toml", &format!("[control]\n{control}\n"), folder).unwrap()
 }
 
-/// A process with three zones. It has a file for its cache, reads `a.test` anew, asks about `b.test`, and is busy with
+fn bare_settings() -> Settings {
+    crate::config::parse("r.toml", "", Path::new("/")).unwrap()
+}
+
+/// A process with three zones, which has to think for two seconds of what follows `slow.test`. It has a file for its cache, reads `a.test` anew, asks about `b.test`, and is busy with
 /// `c.test`.
-async fn process(mut orders: Orders) {
+async fn process(mut orders: Orders, configuration: Arc<Configuration>) {
     while let Some(order) = orders.next().await {
         let view = |name: &str| ZoneView {
             name: format!("{name}."),
@@ -67,6 +73,9 @@ async fn process(mut orders: Orders) {
         let is = |name: &Name, text: &str| *name == text.parse().unwrap();
         let _ = match order {
             Order::Zones { after, limit, told } => {
+                if after.as_ref().is_some_and(|after| is(after, "slow.test")) {
+                    tokio::time::sleep(Duration::from_secs(2)).await;
+                }
                 let begin =
                     after.map_or(0, |after| all.iter().take_while(|name| after >= name.parse().unwrap()).count());
                 let zones: Vec<ZoneView> = all[begin..].iter().take(limit).map(|name| view(name)).collect();
@@ -85,7 +94,7 @@ async fn process(mut orders: Orders) {
             Order::ReloadZone(_, told) => told.send(Err(NotBegun::Unknown)).is_ok(),
             Order::Drain(_, told) | Order::ForgetDump(told) => told.send(()).is_ok(),
             Order::DumpCache(told) => told.send(Ok(77)).is_ok(),
-            Order::Settings(told) => told.send("[server]\n".to_owned()).is_ok(),
+            Order::Settings(told) => told.send(Arc::clone(&configuration)).is_ok(),
         };
     }
 }
@@ -125,18 +134,20 @@ fn serving(report: impl Fn() -> Report + Send + 'static) -> Scene {
     };
     let settings = settings(folder.path(), "");
     access.want(&settings.control);
+    let configuration = Arc::new(Configuration::new(bare_settings()));
+    let in_force = Arc::clone(&configuration);
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let _open: OpenDoors = doors.open(pages).unwrap();
-            tokio::spawn(process(orders));
+            tokio::spawn(process(orders, in_force));
             while let Some(asker) = reloads.wished().await {
                 reloads.wait(asker, false);
                 reloads.tell(&report(), &[]);
             }
         });
     });
-    Scene { address, socket, cores, access, board, folder }
+    Scene { address, socket, cores, access, board, configuration, folder }
 }
 
 /// Status and object of an answer.
@@ -435,6 +446,53 @@ fn zones_are_listed_in_parts_and_read_anew() {
 }
 
 #[test]
+fn a_configuration_that_is_long_in_the_making_holds_nobody_up() {
+    let scene = serving(nothing_new);
+    let scene = &scene;
+    std::thread::scope(|scope| {
+        let (begun, has_begun) = std::sync::mpsc::channel();
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        scope.spawn(move || {
+            scene.configuration.page(|_| {
+                begun.send(()).unwrap();
+                let _ = held.recv();
+                Page::of(&json!({ "toml": "long" })).0
+            })
+        });
+        has_begun.recv().unwrap();
+        let asking = scope.spawn(|| scene.at_socket("GET", "/config", ""));
+        std::thread::sleep(Duration::from_millis(500));
+        assert_eq!(scene.at_socket("GET", "/zones/a.test", "").0, 200);
+        assert!(!asking.is_finished());
+        drop(release);
+        assert_eq!(asking.join().unwrap(), (200, json!({ "toml": "long" })));
+    });
+}
+
+#[test]
+fn few_wait_for_a_list_of_zones() {
+    let scene = serving(nothing_new);
+    let scene = &scene;
+    std::thread::scope(|scope| {
+        let slow = || scene.at_socket("GET", "/zones?after=slow.test", "").0;
+        // One has its turn, others wait.
+        let asking: Vec<_> = (0..20).map(|_| scope.spawn(slow)).collect();
+        std::thread::sleep(Duration::from_secs(1));
+        let begun = Instant::now();
+        let (code, problem) = scene.at_socket("GET", "/zones", "");
+        assert_eq!((code, problem["detail"].as_str().unwrap().contains("too much is being asked")), (503, true));
+        assert_eq!(scene.at_socket("GET", "/zones/a.test", "").0, 200);
+        assert!(begun.elapsed() < Duration::from_secs(3));
+        let codes: Vec<u16> = asking.into_iter().map(|asking| asking.join().unwrap()).collect();
+        let refused = codes.iter().filter(|code| **code == 503).count();
+        assert!(
+            codes.contains(&200) && refused >= 3 && codes.iter().all(|code| [200, 503].contains(code)),
+            "{codes:?}"
+        );
+    });
+}
+
+#[test]
 fn the_cache_is_listed_core_by_core_and_looked_up() {
     let scene = serving(nothing_new);
     let (mut cursor, mut cores) = (String::new(), Vec::new());
@@ -451,13 +509,39 @@ fn the_cache_is_listed_core_by_core_and_looked_up() {
         "core": 0, "name": "www.example.test.", "type": "A", "dnssec_ok": false, "checking_disabled": false,
         "rcode": "NOERROR", "seconds_left": 60, "octets": 100, "records": [], "records_left_out": 0,
     });
-    let found = json!({ "name": "www.example.test.", "entries": [entry], "cores_silent": [] });
+    let found = json!({ "name": "www.example.test.", "entries": [entry], "entries_left_out": 0, "cores_silent": [] });
     assert_eq!(scene.at_socket("GET", "/cache/lookup?name=WWW.example.test", ""), (200, found));
     scene.cores.awake.store(false, Ordering::Relaxed);
     let (_, found) = scene.at_socket("GET", "/cache/lookup?name=www.example.test", "");
     assert_eq!(found["cores_silent"], json!([1]));
     let (code, problem) = scene.at_socket("GET", "/cache/entries", "");
     assert_eq!((code, problem["detail"].as_str().unwrap().contains("no answer in time from core 0")), (503, true));
+}
+
+#[test]
+fn of_a_name_that_is_full_of_long_answers_some_are_told() {
+    const ANSWERS: usize = 64;
+    let scene = serving(nothing_new);
+    let name: Name = "full.example.test".parse().unwrap();
+    // As many records as an answer takes, each with one octet of data that is shown as four.
+    let mut message = vec![0, 0, 0x80, 0x80, 0, 1, 0, 100, 0, 0, 0, 0];
+    message.extend_from_slice(&[name.as_wire(), &[0, 16, 0, 1]].concat());
+    (0..100).for_each(|_| {
+        message.extend_from_slice(b"\xc0\x0c\0\x10\0\x01\0\0\0\x3c\0\x78\x77");
+        message.extend_from_slice(&[7; 0x77]);
+    });
+    let answer = Cached { message, ..Cached::sample(&name) };
+    *scene.cores.looked.lock().unwrap() = Some(Looked { answers: vec![answer; ANSWERS], left_out: 3 });
+    let (code, found) = scene.at_socket("GET", "/cache/lookup?name=full.example.test", "");
+    assert_eq!((code, &found["entries_left_out"]), (200, &json!(6)));
+    let entries = found["entries"].as_array().unwrap();
+    let records = |entry: &Value| entry["records"].as_array().unwrap().len();
+    let shown: usize = entries.iter().map(records).sum();
+    let left_out: u64 = entries.iter().map(|entry| entry["records_left_out"].as_u64().unwrap()).sum();
+    assert_eq!((entries.len(), shown + left_out as usize), (2 * ANSWERS, 2 * ANSWERS * 100));
+    assert_eq!((records(&entries[0]), records(&entries[2 * ANSWERS - 1])), (100, 0));
+    let octets = found.to_string().len();
+    assert!((1 << 20..3 << 20).contains(&octets), "{octets}");
 }
 
 #[test]
@@ -468,7 +552,7 @@ fn the_process_is_told_what_to_do() {
         (200, json!({ "draining": true, "seconds": 30 }))
     );
     assert_eq!(scene.at_socket("POST", "/cache/dump", ""), (200, json!({ "octets": 77 })));
-    assert_eq!(scene.at_socket("GET", "/config", ""), (200, json!({ "toml": "[server]\n" })));
+    assert_eq!(scene.at_socket("GET", "/config", ""), (200, json!({ "toml": bare_settings().to_toml() })));
     let (code, upstreams) = scene.at_socket("GET", "/upstreams", "");
     assert_eq!((code, &upstreams["upstreams"][0]["server"]), (200, &json!("udp://192.0.2.1:53")));
     let (code, cache) = scene.at_socket("GET", "/cache", "");

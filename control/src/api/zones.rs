@@ -46,7 +46,9 @@ pub(super) struct Zones {
 pub(super) async fn list(State(pages): State<Pages>, Asked(asked): Asked<ZonesAsked>) -> Answered<Zones> {
     let after = optional_name("after", asked.after.as_deref())?;
     let limit = limit(asked.limit.as_deref(), ZONES_DEFAULT)?;
-    let page = pages.orders.ask(|told| Order::Zones { after, limit, told }).await.ok_or_else(Problem::stopping)?;
+    let Pages { orders, turns, .. } = pages;
+    let page = turns.ordered(async move { orders.ask(|told| Order::Zones { after, limit, told }).await });
+    let page = page.await?.ok_or_else(Problem::stopping)?;
     let next = page.zones.last().filter(|_| page.more).map(|zone| zone.name.clone());
     Ok(Answer(Zones { zones: page.zones, total: page.total, next }))
 }

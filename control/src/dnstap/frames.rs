@@ -12,6 +12,9 @@ pub(super) const PREFIX_OCTETS: usize = 8;
 
 const CONTENT_TYPE_FIELD: u32 = 1;
 
+/// Octets of memory that are kept from one batch to the next: enough for a chunk of ordinary messages.
+const KEPT_OCTETS: usize = 1 << 20;
+
 /// What a control frame says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
@@ -89,9 +92,10 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    /// Forgets the frames and keeps the memory.
+    /// Forgets the frames and keeps the memory, but for what was needed for once.
     pub(super) fn clear(&mut self) {
         self.octets.clear();
+        self.octets.shrink_to(KEPT_OCTETS);
         self.ends.clear();
     }
 
@@ -192,5 +196,15 @@ mod tests {
         assert_eq!([0, 6, 7, 10, 11].map(|written| batch.whole(written)), [0, 0, 1, 1, 2]);
         batch.clear();
         assert_eq!((batch.as_octets().len(), batch.whole(11)), (0, 0));
+    }
+
+    #[test]
+    fn memory_for_a_batch_that_was_long_for_once_is_given_back() {
+        let mut batch = Batch::default();
+        for octets in [1_000, 2 * KEPT_OCTETS] {
+            batch.push(|out| out.resize(out.len() + octets, 7));
+        }
+        batch.clear();
+        assert_eq!(batch.octets.capacity(), KEPT_OCTETS);
     }
 }

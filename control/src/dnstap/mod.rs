@@ -19,16 +19,15 @@ mod stream;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use ringdns_shard::telemetry::{Handed, tap};
+use ringdns_shard::telemetry::tap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::config::{Settings, TapTarget};
-use crate::recording::Losses;
+use crate::recording::{Losses, Outlet};
 use sender::{Pace, Sender};
 
 /// So much earlier than whoever waits for the end the thread gives up, so that it can say so.
@@ -58,9 +57,9 @@ impl Wanted {
 pub(crate) struct Figures {
     /// Messages given to the kernel for the reader.
     pub(crate) sent: u64,
-    /// Messages dropped: the queue from the cores was full.
+    /// Messages dropped: the queue from the cores was full, or has come to its end.
     pub(crate) dropped_queue: u64,
-    /// Messages dropped: there was no reader.
+    /// Messages dropped: there was no reader, or no time left for it.
     pub(crate) dropped_unread: u64,
     /// Messages dropped: the reader went away, or was too slow, in the midst of them.
     pub(crate) dropped_cut: u64,
@@ -93,6 +92,8 @@ struct Orders {
     wanted: Wanted,
     /// Counts the changes of `wanted`.
     version: u64,
+    /// When the last of them was.
+    changed_at: Option<Instant>,
     /// The thread is to end by then.
     close_by: Option<Instant>,
     /// What is to be said of the end: whether everything was sent.
@@ -113,20 +114,11 @@ impl Dnstap {
     ///
     /// # Errors
     /// When there is no thread to be had.
-    pub(crate) fn start(
-        messages: Receiver<Handed<tap::Chunk>>,
-        losses: Arc<Losses>,
-        wanted: Wanted,
-    ) -> io::Result<Dnstap> {
+    pub(crate) fn start(messages: Outlet<tap::Chunk>, losses: Arc<Losses>, wanted: Wanted) -> io::Result<Dnstap> {
         Dnstap::start_at(messages, losses, wanted, Pace::DEFAULT)
     }
 
-    fn start_at(
-        messages: Receiver<Handed<tap::Chunk>>,
-        losses: Arc<Losses>,
-        wanted: Wanted,
-        pace: Pace,
-    ) -> io::Result<Dnstap> {
+    fn start_at(messages: Outlet<tap::Chunk>, losses: Arc<Losses>, wanted: Wanted, pace: Pace) -> io::Result<Dnstap> {
         let orders = Orders { wanted, version: 1, ..Orders::default() };
         let shared = Arc::new(Shared {
             orders: Mutex::new(orders),
@@ -146,6 +138,7 @@ impl Dnstap {
         if orders.wanted != wanted {
             orders.wanted = wanted;
             orders.version += 1;
+            orders.changed_at = Some(Instant::now());
         }
     }
 

@@ -1,8 +1,9 @@
 //! The thread that sends: chunks in, frames out, a reader looked for while there is none.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use ringdns_shard::telemetry::{Handed, tap};
@@ -11,9 +12,7 @@ use super::frames::Batch;
 use super::message::Writer;
 use super::stream::{Patience, Stream};
 use super::{Orders, Shared, Wanted};
-
-/// More chunks than any queue from the cores has.
-const QUEUED_MAX: usize = 1_000;
+use crate::recording::{Outlet, TAP_CHUNKS_MAX};
 
 /// Times.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +29,7 @@ pub(super) struct Pace {
     pub(super) open: Duration,
     /// How long the reader may take for a chunk.
     pub(super) write: Duration,
-    /// How long the reader may take to say that it has everything, when another reader is wanted.
+    /// How long the reader may take for what has come for it when another one is wanted, and then to say that it has it.
     pub(super) finish: Duration,
 }
 
@@ -49,7 +48,7 @@ impl Pace {
 /// The thread's own.
 #[derive(Debug)]
 pub(super) struct Sender {
-    messages: Receiver<Handed<tap::Chunk>>,
+    messages: Outlet<tap::Chunk>,
     shared: Arc<Shared>,
     pace: Pace,
     wanted: Wanted,
@@ -64,6 +63,8 @@ pub(super) struct Sender {
     is_told: bool,
     /// Messages dropped for want of a reader since there was one.
     missed: u64,
+    /// Messages of the chunk at hand that are neither sent nor counted as dropped yet.
+    at_hand: u64,
 }
 
 /// Whether there is a reader.
@@ -78,7 +79,7 @@ enum Link {
 }
 
 impl Sender {
-    pub(super) fn new(messages: Receiver<Handed<tap::Chunk>>, shared: Arc<Shared>, pace: Pace) -> Sender {
+    pub(super) fn new(messages: Outlet<tap::Chunk>, shared: Arc<Shared>, pace: Pace) -> Sender {
         Sender {
             messages,
             shared,
@@ -91,11 +92,26 @@ impl Sender {
             pause: pace.pause,
             is_told: false,
             missed: 0,
+            at_hand: 0,
         }
     }
 
     /// Until everybody has gone who could send anything, or the end is ordered.
     pub(super) fn run(mut self) {
+        // A panic is a bug of ours, of which its hook has told: nobody waits for a thread that is gone.
+        let had_all = catch_unwind(AssertUnwindSafe(|| self.work())).unwrap_or_else(|_| {
+            self.fail();
+            false
+        });
+        let Sender { messages, shared, .. } = self;
+        // What is still there, and what is handed over from here on, counts as dropped by the queue.
+        drop(messages);
+        shared.orders().ended = Some(had_all);
+        shared.has_ended.notify_all();
+    }
+
+    /// Returns whether the reader has everything.
+    fn work(&mut self) -> bool {
         loop {
             let (version, close_by) = {
                 let orders = self.shared.orders();
@@ -114,32 +130,27 @@ impl Sender {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
-        let had_all = self.end();
-        let Sender { messages, shared, .. } = self;
-        // Whoever hands over something from here on hears that nobody takes it, and counts it.
-        drop(messages);
-        shared.orders().ended = Some(had_all);
-        shared.has_ended.notify_all();
+        // What is still there is sent, and the connection ends.
+        let until = self.shared.orders().close_by.unwrap_or_else(|| Instant::now() + self.pace.finish);
+        self.drain(until) & self.finish(until)
     }
 
-    /// Sends what is still there, and ends the connection. Returns whether the reader has all of it.
-    fn end(&mut self) -> bool {
-        let until = self.shared.orders().close_by.unwrap_or_else(|| Instant::now() + self.pace.finish);
-        let had_all = self.drain(until) & self.finish(until);
-        // Where the time was over before the queue was empty.
-        for handed in self.messages.try_iter().take(QUEUED_MAX) {
-            count(&self.shared.counts.unread, handed.chunk.messages.into());
-        }
-        had_all
+    /// There is nobody any more who sends anything.
+    fn fail(&mut self) {
+        self.link = Link::Off;
+        count(&self.shared.counts.cut, std::mem::take(&mut self.at_hand));
+        self.shared.counts.is_connected.store(false, Ordering::Relaxed);
+        self.shared.set_trouble(Some("its thread has failed".to_owned()));
     }
 
     /// Does from now on what is wanted now. What was recorded before belongs to the reader that was wanted then.
     fn turn(&mut self) {
-        let until = Instant::now() + self.pace.finish;
-        if let Link::Up(..) = self.link {
-            self.drain(until);
+        let changed_at = self.shared.orders().changed_at.unwrap_or_else(Instant::now);
+        // Where none was wanted, what has come is for the first that is.
+        if !matches!(self.link, Link::Off) {
+            self.drain(changed_at + self.pace.finish);
         }
-        self.finish(until);
+        self.finish(Instant::now() + self.pace.finish);
         {
             let orders = self.shared.orders();
             (self.wanted, self.version) = (orders.wanted.clone(), orders.version);
@@ -153,12 +164,18 @@ impl Sender {
     /// Sends what has come already, or counts it. Returns whether the reader was there for all of it.
     fn drain(&mut self, until: Instant) -> bool {
         let mut had_all = true;
-        while Instant::now() < until {
-            let Ok(handed) = self.messages.try_recv() else { return had_all };
-            self.send(&handed);
-            had_all &= !matches!(self.link, Link::Down(_));
+        // No more than that can have been there.
+        for _ in 0..TAP_CHUNKS_MAX {
+            let Ok(handed) = self.messages.try_recv() else { break };
+            let is_time_left = Instant::now() < until;
+            if is_time_left {
+                self.send(&handed);
+            } else {
+                self.miss(&handed);
+            }
+            had_all &= is_time_left && !matches!(self.link, Link::Down(_));
         }
-        false
+        had_all
     }
 
     /// Looks for a reader, where it is time for that.
@@ -203,22 +220,27 @@ impl Sender {
         self.shared.set_trouble(Some(why));
     }
 
+    /// Counts a chunk that there is no reader for.
+    fn miss(&mut self, handed: &Handed<tap::Chunk>) {
+        let messages = u64::from(handed.chunk.messages);
+        self.missed += messages;
+        count(&self.shared.counts.unread, messages);
+    }
+
     /// Sends a chunk, or counts what of it is not sent.
     fn send(&mut self, handed: &Handed<tap::Chunk>) {
+        let Link::Up(stream, _) = &mut self.link else { return self.miss(handed) };
         let messages = u64::from(handed.chunk.messages);
-        let Link::Up(stream, _) = &mut self.link else {
-            self.missed += messages;
-            count(&self.shared.counts.unread, messages);
-            return;
-        };
+        self.at_hand = messages;
         self.batch.clear();
         self.writer.write(handed, &mut self.batch);
-        let (shared, version) = (&self.shared, self.version);
-        let goes_on = || is_wanted(shared, version);
+        let (shared, version, finish) = (&self.shared, self.version, self.pace.finish);
+        let goes_on = || may_take(&shared.orders(), version, finish);
         let patience = Patience { until: Instant::now() + self.pace.write, goes_on: &goes_on };
         let end = stream.write(self.batch.as_octets(), patience);
         let written = end.as_ref().map_or_else(|cut| cut.written, |()| self.batch.as_octets().len());
         let sent = self.batch.whole(written);
+        self.at_hand = 0;
         count(&self.shared.counts.sent, sent);
         if let Err(cut) = end {
             count(&self.shared.counts.cut, messages.saturating_sub(sent));
@@ -250,10 +272,16 @@ impl Sender {
     }
 }
 
-/// Whether it makes sense to go on waiting for a reader.
+/// Whether it makes sense to go on looking for a reader.
 fn is_wanted(shared: &Shared, version: u64) -> bool {
     let orders = shared.orders();
     orders.version == version && is_time_left(&orders)
+}
+
+/// Whether a reader has time for what has come for it, also when meanwhile another one is wanted.
+fn may_take(orders: &Orders, version: u64, finish: Duration) -> bool {
+    let is_in_time = orders.version == version || orders.changed_at.is_some_and(|at| at.elapsed() < finish);
+    is_in_time && is_time_left(orders)
 }
 
 fn is_time_left(orders: &Orders) -> bool {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::thread::{JoinHandle, spawn};
 
 use ringdns_shard::Time;
+use ringdns_shard::telemetry::Handed;
 use ringdns_shard::telemetry::tap::{Kind, Message, Tap};
 use tempfile::TempDir;
 
@@ -45,15 +46,23 @@ impl Scene {
 
     /// Messages go to a Unix socket at which the caller listens.
     fn listening() -> (Scene, UnixListener) {
+        Scene::listening_at(PACE)
+    }
+
+    fn listening_at(pace: Pace) -> (Scene, UnixListener) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tap.sock");
         let listener = UnixListener::bind(&path).unwrap();
-        (Scene::with(wanted(TapTarget::Socket(path)), folder), listener)
+        (Scene::with_pace(wanted(TapTarget::Socket(path)), folder, pace), listener)
     }
 
     fn with(wanted: Wanted, folder: TempDir) -> Scene {
+        Scene::with_pace(wanted, folder, PACE)
+    }
+
+    fn with_pace(wanted: Wanted, folder: TempDir, pace: Pace) -> Scene {
         let (recorder, recordings) = recordings(Vec::new());
-        let dnstap = Dnstap::start_at(recordings.tap, recordings.losses, wanted, PACE).unwrap();
+        let dnstap = Dnstap::start_at(recordings.tap, recordings.losses, wanted, pace).unwrap();
         Scene { folder, recorder, dnstap, handed: 0 }
     }
 
@@ -138,6 +147,11 @@ fn greet(stream: &mut (impl Read + Write)) {
 /// Does what a reader must; returns the frames.
 fn read_all(mut stream: impl Read + Write) -> Vec<Vec<u8>> {
     greet(&mut stream);
+    read_on(stream)
+}
+
+/// The same once it has greeted.
+fn read_on(mut stream: impl Read + Write) -> Vec<Vec<u8>> {
     let mut frames = Vec::new();
     loop {
         match frame(&mut stream) {
@@ -377,6 +391,63 @@ fn a_change_does_not_wait_for_a_slow_reader() {
     scene.settled();
     assert!(scene.dnstap.close(PATIENCE));
     drop((slow.join().unwrap(), second.join().unwrap()));
+}
+
+#[test]
+fn what_was_for_a_reader_that_is_away_goes_to_no_other() {
+    // Time enough that the first reader is waited for until another one is wanted.
+    let (mut scene, listener) = Scene::listening_at(Pace { open: PATIENCE, ..PACE });
+    let (mut silent, _) = listener.accept().unwrap();
+    control(&mut silent, Control::Ready);
+    (0..5).for_each(|_| scene.hand_over(2, 100));
+    let path = scene.folder.path().join("other.sock");
+    let other = reader(UnixListener::bind(&path).unwrap());
+    scene.dnstap.want(wanted(TapTarget::Socket(path)));
+    scene.wait("it connects", |figures| figures.is_connected);
+    assert_eq!(scene.settled().dropped_unread, 10);
+    scene.hand_over(3, 100);
+    assert!(scene.dnstap.close(PATIENCE));
+    assert_eq!(other.join().unwrap().len(), 3);
+}
+
+#[test]
+fn a_reader_has_time_for_what_came_before_another_was_wanted() {
+    let (mut scene, listener) = Scene::listening_at(Pace { write: PATIENCE, finish: PATIENCE, ..PACE });
+    let (mut stream, _) = listener.accept().unwrap();
+    greet(&mut stream);
+    scene.wait("it connects", |figures| figures.is_connected);
+    // More than the socket takes at once.
+    (0..6).for_each(|_| scene.hand_over(100, 5_000));
+    let path = scene.folder.path().join("other.sock");
+    let other = reader(UnixListener::bind(&path).unwrap());
+    scene.dnstap.want(wanted(TapTarget::Socket(path)));
+    // Longer than it takes until the thread looks whether it should go on.
+    std::thread::sleep(Duration::from_millis(500));
+    let first = spawn(move || read_on(stream));
+    assert_eq!(first.join().unwrap().len(), 600);
+    scene.wait("it connects", |figures| figures.connections == 2 && figures.is_connected);
+    assert_eq!(scene.settled().sent, 600);
+    assert!(scene.dnstap.close(PATIENCE));
+    assert_eq!(other.join().unwrap().len(), 0);
+}
+
+#[test]
+fn a_thread_that_fails_says_so_and_what_still_comes_is_counted() {
+    // No time is so long: counting it panics, with a chunk at hand.
+    let (mut scene, listener) = Scene::listening_at(Pace { write: Duration::MAX, ..PACE });
+    let (mut stream, _) = listener.accept().unwrap();
+    greet(&mut stream);
+    scene.wait("it connects", |figures| figures.is_connected);
+    (0..20).for_each(|_| scene.hand_over(4, 100));
+    let figures = scene.wait("it fails", |figures| figures.trouble.is_some());
+    assert_eq!((figures.trouble.as_deref(), figures.is_connected), (Some("its thread has failed"), false));
+    let figures = scene.settled();
+    assert_eq!((figures.sent, figures.dropped_cut, figures.dropped_queue), (0, 4, 76));
+    scene.hand_over(3, 100);
+    assert_eq!(scene.dnstap.figures().dropped_queue, 79);
+    let began = Instant::now();
+    assert!(!scene.dnstap.close(PATIENCE), "not everything was sent");
+    assert!(began.elapsed() < PATIENCE, "nobody waits for a thread that is gone");
 }
 
 #[test]

@@ -192,6 +192,8 @@ fn cores_that_do_not_answer_are_not_the_files_fault() {
     let before = scene.octets();
     assert!(scene.dump.write(&silent, NOW, LIMIT).unwrap_err().contains("no answer in time from core 0"));
     assert!(scene.dump.write(&cores([&["other"], &[]]), NOW, Duration::ZERO).unwrap_err().contains("too long"));
+    scene.dump.cancel();
+    assert!(scene.dump.write(&cores([&["other"], &[]]), NOW, LIMIT).unwrap_err().contains("any more"));
     assert_eq!(scene.octets(), before);
     assert_eq!(fs::read_dir(scene.folder.path()).unwrap().count(), 1, "nothing is left behind");
 }

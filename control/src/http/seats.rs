@@ -1,6 +1,7 @@
 //! Seats for those who are connected: a bounded number, and whoever keeps the server waiting longest makes room.
 
 use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +17,8 @@ const GRACE: Duration = Duration::from_millis(50);
 pub(super) struct Seats {
     max: usize,
     taken: Mutex<Vec<Arc<Seat>>>,
+    /// Somebody waits for one.
+    are_wanted: Arc<AtomicBool>,
     /// Somebody has left.
     left: Notify,
 }
@@ -27,6 +30,8 @@ pub(crate) struct Seat {
     /// server has something to do.
     waits_since: Mutex<Option<Instant>>,
     put_out: Notify,
+    /// As the door's.
+    is_wanted: Arc<AtomicBool>,
 }
 
 /// A seat that is free again once this is dropped.
@@ -43,14 +48,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Seats {
     pub(super) fn new(max: usize) -> Arc<Seats> {
-        Arc::new(Seats { max, taken: Mutex::default(), left: Notify::new() })
+        Arc::new(Seats { max, taken: Mutex::default(), are_wanted: Arc::default(), left: Notify::new() })
     }
 
     /// Waits for a seat. Where none is free the connection that has kept the server waiting longest is put out, and
     /// `put_out` is told of it.
     pub(super) async fn take(self: &Arc<Self>, put_out: impl Fn()) -> Taken {
         loop {
-            match self.try_take(&put_out) {
+            let taken = self.try_take(&put_out);
+            self.are_wanted.store(taken.is_err(), Ordering::Relaxed);
+            match taken {
                 Ok(taken) => return taken,
                 Err(look_again) => tokio::select! {
                     () = self.left.notified() => {}
@@ -65,7 +72,8 @@ impl Seats {
         let mut taken = lock(&self.taken);
         let now = Instant::now();
         if taken.len() < self.max {
-            let seat = Arc::new(Seat { waits_since: Mutex::new(Some(now)), put_out: Notify::new() });
+            let (waits_since, is_wanted) = (Mutex::new(Some(now)), Arc::clone(&self.are_wanted));
+            let seat = Arc::new(Seat { waits_since, put_out: Notify::new(), is_wanted });
             taken.push(Arc::clone(&seat));
             return Ok(Taken { seats: Arc::clone(self), seat });
         }
@@ -93,6 +101,11 @@ impl Seat {
     /// From now on the server waits for the client.
     pub(crate) fn waits(&self) {
         *lock(&self.waits_since) = Some(Instant::now());
+    }
+
+    /// Whether somebody waits for a seat.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.is_wanted.load(Ordering::Relaxed)
     }
 
     /// Ends when the client is to go: others need the seat, or it has kept the server waiting for `limit`.

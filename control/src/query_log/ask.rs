@@ -3,6 +3,7 @@
 //! of memory does not depend on how many rows there are.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,8 @@ use super::store::Segment;
 const STEPS: i32 = 4_096;
 /// Keys that a ranking counts at a time.
 const KEYS_MAX: usize = 1 << 17;
+/// And octets of them: names may be as long as a thousand.
+const KEY_OCTETS_MAX: usize = 16 << 20;
 
 /// A connection that reads.
 #[derive(Debug)]
@@ -59,8 +62,12 @@ impl Conditions {
         }
         if let Some(network) = filter.client {
             let whole = Masks::new(32, 128);
-            let (lowest, highest) = network.ends();
-            let (lowest, highest) = (whole.of(lowest), whole.of(highest));
+            let (first, last) = network.ends();
+            let (lowest, highest) = match (whole.of(first), whole.of(last), last) {
+                // IPv4-mapped addresses lie at its end: they stand there as IPv4, of which it has none.
+                (lowest @ Kept::V6(_), Kept::V4(_), IpAddr::V6(last)) => (lowest, Kept::V6(last.octets())),
+                (lowest, highest, _) => (lowest, highest),
+            };
             let octets = |kept: Kept| Value::from(kept.octets().to_vec());
             if lowest == highest {
                 all.and("client", "client = ?", [octets(lowest)]);
@@ -311,39 +318,35 @@ fn column(of: Top) -> &'static str {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Key {
-    None,
-    Number(i64),
-    Octets(Box<[u8]>),
-}
-
-impl Key {
-    /// For people.
-    fn text(&self, of: Top) -> String {
-        match self {
-            Key::None if of == Top::Rcodes => "none".to_owned(),
-            Key::None => String::new(),
-            &Key::Number(number) => {
-                let name = match (of, u16::try_from(number), u8::try_from(number)) {
-                    (Top::Types, Ok(number), _) => Some(Rtype::from_int(number).to_string()),
-                    (Top::Rcodes, Ok(number), _) => Some(rcode(number)),
-                    (Top::Outcomes, _, Ok(number)) => Outcome::from_number(number).map(|it| it.name().to_owned()),
-                    (Top::Policies, _, Ok(number)) => Policy::from_number(number).map(|it| it.name().to_owned()),
-                    (Top::Transports, _, Ok(number)) => transport(number).map(|it| it.name().to_owned()),
-                    _ => None,
-                };
-                name.unwrap_or_else(|| number.to_string())
-            }
-            Key::Octets(octets) => match of {
-                Top::Clients | Top::BlockedClients => {
-                    row::address(octets).map_or_else(|| "?".to_owned(), |address| address.to_string())
-                }
-                Top::Names | Top::BlockedNames => row::presentation(&String::from_utf8_lossy(octets)),
-                _ => String::from_utf8_lossy(octets).into_owned(),
-            },
+/// A key for people; `None`: there was none. Numbers are in eight octets, as [`Counts`] has them.
+fn text(of: Top, key: Option<&[u8]>) -> String {
+    let Some(octets) = key else {
+        return if of == Top::Rcodes { "none".to_owned() } else { String::new() };
+    };
+    match of {
+        Top::Names | Top::BlockedNames => row::presentation(&String::from_utf8_lossy(octets)),
+        Top::Clients | Top::BlockedClients => {
+            row::address(octets).map_or_else(|| "?".to_owned(), |address| address.to_string())
+        }
+        Top::Upstreams => String::from_utf8_lossy(octets).into_owned(),
+        Top::Types | Top::Rcodes | Top::Outcomes | Top::Policies | Top::Transports => {
+            octets.try_into().map_or_else(|_| "?".to_owned(), |octets| word(of, i64::from_be_bytes(octets)))
         }
     }
+}
+
+/// What a number is called.
+fn word(of: Top, number: i64) -> String {
+    let small = u8::try_from(number).ok();
+    let name = match of {
+        Top::Types => u16::try_from(number).ok().map(|number| Rtype::from_int(number).to_string()),
+        Top::Rcodes => u16::try_from(number).ok().map(rcode),
+        Top::Outcomes => small.and_then(Outcome::from_number).map(|it| it.name().to_owned()),
+        Top::Policies => small.and_then(Policy::from_number).map(|it| it.name().to_owned()),
+        Top::Transports => small.and_then(transport).map(|it| it.name().to_owned()),
+        _ => None,
+    };
+    name.unwrap_or_else(|| number.to_string())
 }
 
 /// Counts of keys, of which there may be more than are counted at a time: when there are too many, the half with the fewest
@@ -351,25 +354,41 @@ impl Key {
 /// streams", 2002, with the bound on memory in place of the bound on the error).
 struct Counts {
     /// Rows and queries.
-    counts: HashMap<Key, (u64, u64)>,
+    counts: HashMap<Box<[u8]>, (u64, u64)>,
+    /// Those of rows without a key.
+    none: (u64, u64),
     keys_max: usize,
+    /// Octets of the keys.
+    octets: usize,
     error: u64,
 }
 
 impl Counts {
     fn new(keys_max: usize) -> Counts {
-        Counts { counts: HashMap::new(), keys_max, error: 0 }
+        Counts { counts: HashMap::new(), none: (0, 0), keys_max, octets: 0, error: 0 }
     }
 
     fn add(&mut self, key: ValueRef<'_>, rows: u64, queries: u64) {
+        let number;
         let key = match key {
-            ValueRef::Integer(number) => Key::Number(number),
-            ValueRef::Text(octets) | ValueRef::Blob(octets) => Key::Octets(octets.into()),
-            ValueRef::Null | ValueRef::Real(_) => Key::None,
+            ValueRef::Integer(value) => {
+                number = value.to_be_bytes();
+                Some(&number[..])
+            }
+            ValueRef::Text(octets) | ValueRef::Blob(octets) => Some(octets),
+            ValueRef::Null | ValueRef::Real(_) => None,
         };
-        let count = self.counts.entry(key).or_default();
+        let count = match key {
+            None => &mut self.none,
+            // Most keys are there already, and looking for one needs no memory.
+            Some(key) if self.counts.contains_key(key) => self.counts.get_mut(key).expect("it is there"),
+            Some(key) => {
+                self.octets += key.len();
+                self.counts.entry(key.into()).or_default()
+            }
+        };
         *count = (count.0.saturating_add(rows), count.1.saturating_add(queries));
-        if self.counts.len() > self.keys_max {
+        while self.counts.len() > self.keys_max || self.octets > KEY_OCTETS_MAX {
             self.forget();
         }
     }
@@ -380,31 +399,38 @@ impl Counts {
         let (_, &mut least, _) = queries.select_nth_unstable(middle);
         // Of those with exactly as many, some must go as well: where all are equal there is no half with fewer.
         let mut equal = queries[..middle].iter().filter(|&&count| count == least).count() + 1;
-        self.counts.retain(|_, count| match count.1.cmp(&least) {
-            std::cmp::Ordering::Less => false,
-            std::cmp::Ordering::Equal if equal > 0 => {
-                equal -= 1;
-                false
-            }
-            _ => true,
+        let octets = &mut self.octets;
+        self.counts.retain(|key, count| {
+            let stays = match count.1.cmp(&least) {
+                std::cmp::Ordering::Less => false,
+                std::cmp::Ordering::Equal if equal > 0 => {
+                    equal -= 1;
+                    false
+                }
+                _ => true,
+            };
+            *octets -= if stays { 0 } else { key.len() };
+            stays
         });
         self.error = self.error.saturating_add(least);
     }
 
     fn ranking(self, of: Top, limit: usize) -> Ranking {
-        let mut counts: Vec<(Key, (u64, u64))> = self.counts.into_iter().collect();
-        let order = |(a_key, a): &(Key, (u64, u64)), (b_key, b): &(Key, (u64, u64))| {
-            b.1.cmp(&a.1).then_with(|| a_key.cmp(b_key))
-        };
+        let counts = self.counts.into_iter().map(|(key, count)| (Some(key), count));
+        let mut counts: Vec<_> = counts.chain((self.none.0 > 0).then_some((None, self.none))).collect();
+        let order = |(a_key, a): &Counted, (b_key, b): &Counted| b.1.cmp(&a.1).then_with(|| a_key.cmp(b_key));
         if counts.len() > limit {
             counts.select_nth_unstable_by(limit, order);
             counts.truncate(limit);
         }
         counts.sort_unstable_by(order);
-        let place = |(key, (rows, queries)): (Key, (u64, u64))| Ranked { key: key.text(of), rows, queries };
+        let place = |(key, (rows, queries)): Counted| Ranked { key: text(of, key.as_deref()), rows, queries };
         Ranking { places: counts.into_iter().map(place).collect(), error: self.error }
     }
 }
+
+/// A key with its rows and queries.
+type Counted = (Option<Box<[u8]>>, (u64, u64));
 
 #[cfg(test)]
 impl Reader {
@@ -446,13 +472,28 @@ mod tests {
     }
 
     #[test]
+    fn long_keys_are_counted_in_bounded_memory() {
+        let mut counts = Counts::new(KEYS_MAX);
+        let key = |number: usize| format!("{number:01000}");
+        for number in 0..40_000 {
+            counts.add(ValueRef::Text(key(number % 39_000).as_bytes()), 1, 1);
+            counts.add(ValueRef::Text(b"often"), 1, 1);
+            assert!(counts.octets <= KEY_OCTETS_MAX, "{number}");
+        }
+        assert_eq!(counts.octets, counts.counts.keys().map(|key| key.len()).sum::<usize>());
+        let ranking = counts.ranking(Top::Upstreams, 1);
+        assert_eq!(ranking.places, [Ranked { key: "often".to_owned(), rows: 40_000, queries: 40_000 }]);
+        assert!(ranking.error > 0);
+    }
+
+    #[test]
     fn keys_have_names() {
-        let text = |of, number| Key::Number(number).text(of);
+        let text = |of, number: i64| super::text(of, Some(&number.to_be_bytes()));
         assert_eq!((text(Top::Types, 28), text(Top::Types, 65_280)), ("AAAA".to_owned(), "TYPE65280".to_owned()));
-        assert_eq!((text(Top::Rcodes, 3), Key::None.text(Top::Rcodes)), ("NXDOMAIN".to_owned(), "none".to_owned()));
+        assert_eq!((text(Top::Rcodes, 3), super::text(Top::Rcodes, None)), ("NXDOMAIN".to_owned(), "none".to_owned()));
         assert_eq!((text(Top::Rcodes, 99), text(Top::Rcodes, 4_099)), ("RCODE99".to_owned(), "RCODE4099".to_owned()));
         assert_eq!((text(Top::Outcomes, 1), text(Top::Outcomes, 99)), ("cache".to_owned(), "99".to_owned()));
         assert_eq!((text(Top::Types, 70_000), text(Top::Types, -1)), ("70000".to_owned(), "-1".to_owned()));
-        assert_eq!(Key::Octets([9; 3].into()).text(Top::Clients), "?");
+        assert_eq!(super::text(Top::Clients, Some(&[9; 3])), "?");
     }
 }

@@ -6,10 +6,12 @@
 //! | `row` | what becomes of an entry: times, names, addresses |
 //! | `store` | the file and its tables |
 //! | `tend` | indexes, retention, room, the write-ahead log |
+//! | `clock` | whether the time of the day says how old something is |
 //! | `question` | what can be asked |
 //! | `ask` | how it is answered |
 
 mod ask;
+mod clock;
 mod question;
 mod row;
 mod store;
@@ -22,13 +24,12 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use ringdns_shard::telemetry::{Handed, log};
+use ringdns_shard::telemetry::log;
 
 use crate::config::Settings;
-use crate::recording::Losses;
+use crate::recording::{Losses, Outlet};
 
 use ask::Reader;
 use writer::Desk;
@@ -131,11 +132,7 @@ impl QueryLog {
     ///
     /// # Errors
     /// The thread cannot be started.
-    pub(crate) fn start(
-        chunks: Receiver<Handed<log::Chunk>>,
-        losses: Arc<Losses>,
-        wanted: Wanted,
-    ) -> io::Result<QueryLog> {
+    pub(crate) fn start(chunks: Outlet<log::Chunk>, losses: Arc<Losses>, wanted: Wanted) -> io::Result<QueryLog> {
         let desk = Arc::new(Desk::new(wanted));
         writer::start(chunks, Arc::clone(&desk))?;
         Ok(QueryLog(Arc::new(Shared {
@@ -153,10 +150,16 @@ impl QueryLog {
         self.0.desk.want(wanted);
     }
 
-    /// Writes what has been handed over and closes the data base; whether that was done within `limit`. Blocks. What is
-    /// handed over later is dropped and counted.
-    pub(crate) fn close(&self, limit: Duration) -> bool {
-        self.0.desk.close(limit)
+    /// Writes what has been handed over and closes the data base. Blocks. What is handed over later is dropped and counted.
+    ///
+    /// # Errors
+    /// That was not done within `limit`: so many entries are neither written nor counted as dropped.
+    pub(crate) fn close(&self, limit: Duration) -> Result<(), u64> {
+        if self.0.desk.close(limit) {
+            return Ok(());
+        }
+        let Figures { stored, dropped, .. } = self.figures();
+        Err(self.0.losses.handed.load(Ordering::Relaxed).saturating_sub(stored + dropped))
     }
 
     /// How it does.

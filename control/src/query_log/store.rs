@@ -9,13 +9,15 @@
 //! | column | |
 //! |---|---|
 //! | `id` | the number: rows are in the table `entries_<id>` |
-//! | `first_row`, `rows` | numbers of rows follow each other without gaps, over all segments |
+//! | `first_row`, `rows` | numbers of rows follow each other without gaps within a segment, and rise from one to the next |
 //! | `first_time`, `last_time` | of the earliest and the latest query, in microseconds since 1970 |
 //! | `least_weight`, `most_weight` | of its rows |
 //! | `octets` | about what it takes |
 //! | `stage` | -1: it is being written; 0 to 3: it is closed and has so many of its indexes |
 //!
-//! Rows are in the order in which they were written, which is that of their times but for what cores hand over late.
+//! Rows are in the order in which they were written, which is that of their times but for what cores hand over late. Where
+//! the clock was set, a segment ends: the rows of one are of one time, so that it goes when all of them are too old. A number
+//! is never given to a second row: the segment that has given the last one goes only when another has begun.
 //! Outcomes, policies and transports are numbers, in the order in which the shard declares them.
 
 use std::ffi::c_int;
@@ -26,13 +28,13 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::hooks::Wal;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Row as SqlRow, Transaction, TransactionBehavior, params};
 
 use super::row::{Masks, Row, Upstreams, write_path};
-use super::tend::INDEXES;
+use super::tend::{INDEXES, span_max};
 use crate::confined::unwritable;
 
 /// "RDNQ": the file is ours.
@@ -40,7 +42,7 @@ const APPLICATION_ID: i32 = 0x5244_4e51;
 /// The version of the tables.
 const VERSION: i32 = 1;
 /// How long somebody else may hold the file before a batch is lost. The queue bears about a second.
-const BUSY_LIMIT: Duration = Duration::from_millis(500);
+pub(super) const BUSY_LIMIT: Duration = Duration::from_millis(500);
 /// Rows of a segment: closing it, index by index, is over before the queue of chunks is full.
 pub(super) const SEGMENT_ROWS: u64 = 1 << 17;
 /// And of one in a large file, so that there are some thousands of segments at most.
@@ -49,6 +51,10 @@ const SEGMENT_ROWS_MAX: u64 = 1 << 21;
 const ROW_OCTETS: u64 = 80;
 /// The file holds so many segments at least.
 const SEGMENTS_MIN: u64 = 16;
+/// Octets of a segment at most: an index is sorted in memory, and names may be as long as they can be.
+const SEGMENT_OCTETS_MAX: u64 = 256 << 20;
+/// How much earlier than the latest row of its segment a row may be, in microseconds: cores hand over some of them late.
+pub(super) const LATE_MAX: u64 = 3_600_000_000;
 
 /// Why the data base does not do what it should.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,7 +137,7 @@ impl Segment {
         })
     }
 
-    fn begin(id: i64, first_row: i64) -> Segment {
+    pub(super) fn begin(id: i64, first_row: i64) -> Segment {
         Segment {
             id,
             first_row,
@@ -151,8 +157,16 @@ impl Segment {
     }
 
     /// The number that the next row gets, here or in the segment that follows.
-    fn next_row(&self) -> i64 {
+    pub(super) fn next_row(&self) -> i64 {
         self.first_row.saturating_add_unsigned(self.rows)
+    }
+
+    /// Whether the clock was set between its rows and this one, which follows more than so many microseconds later.
+    fn is_of_another_time(&self, row: &Row<'_>, gap_max: u64) -> bool {
+        let latest = self.last_time;
+        let is_another =
+            row.unix_micros < latest.saturating_sub(LATE_MAX) || row.unix_micros > latest.saturating_add(gap_max);
+        self.rows > 0 && is_another
     }
 
     fn takes(&mut self, row: &Row<'_>, path_octets: usize) {
@@ -177,6 +191,10 @@ pub(super) struct Store {
     pub(super) size: u64,
     /// Pages in the write-ahead log since it was last begun anew.
     pub(super) wal_pages: Arc<AtomicU64>,
+    /// When readers are next asked to let go of the write-ahead log.
+    pub(super) next_forced: Instant,
+    /// Rows that have made room and that nobody has taken note of yet.
+    pub(super) expired: u64,
     /// Held as long as the data base is open.
     _lock: File,
 }
@@ -218,6 +236,8 @@ impl Store {
             upstreams: Upstreams::default(),
             size,
             wal_pages,
+            next_forced: Instant::now(),
+            expired: 0,
             _lock: lock,
         };
         if is_new(&store.connection)? {
@@ -243,9 +263,12 @@ impl Store {
         Ok(tables.commit()?)
     }
 
-    /// Writes rows in one transaction: all of them or, where it fails, none.
-    pub(super) fn write(&mut self, rows: &[Row<'_>], masks: Masks) -> Result<(), Fault> {
+    /// Writes rows, which are in the order of their times and kept for so long, in one transaction: all of them or, where it
+    /// fails, none.
+    pub(super) fn write(&mut self, rows: &[Row<'_>], masks: Masks, kept: Duration) -> Result<(), Fault> {
+        self.bound_wal()?;
         let (rows_max, octets_max) = segment_bounds(self.size);
+        let gap_max = span_max(kept);
         let batch = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let before = self.segments.last();
         let next_row = before.map_or(1, Segment::next_row);
@@ -253,10 +276,12 @@ impl Store {
         let open = before.filter(|segment| segment.stage == WRITTEN).cloned();
         let unchanged = self.segments.len() - usize::from(open.is_some());
         let mut changed: Vec<Segment> = open.into_iter().collect();
-        let full = |segment: &Segment| segment.rows >= rows_max || segment.octets >= octets_max;
+        let ends = |segment: &Segment, row: &Row<'_>| {
+            segment.rows >= rows_max || segment.octets >= octets_max || segment.is_of_another_time(row, gap_max)
+        };
         let mut rest = rows;
-        while !rest.is_empty() {
-            if changed.last().is_none_or(full) {
+        while let Some(first) = rest.first() {
+            if changed.last().is_none_or(|segment| ends(segment, first)) {
                 let (id, first_row) = match changed.last_mut() {
                     Some(segment) => {
                         segment.stage = 0;
@@ -268,7 +293,7 @@ impl Store {
                 changed.push(Segment::begin(id, first_row));
             }
             let segment = changed.last_mut().expect("one has been begun where there was none");
-            rest = insert(&batch, segment, rest, masks, &mut self.upstreams, full)?;
+            rest = insert(&batch, segment, rest, masks, &mut self.upstreams, ends)?;
         }
         for segment in &changed {
             keep(&batch, segment)?;
@@ -343,10 +368,11 @@ fn is_new(connection: &Connection) -> Result<bool, Fault> {
 
 /// Rows and octets of a segment in a file that may be so large.
 pub(super) fn segment_bounds(size: u64) -> (u64, u64) {
-    ((size >> 19).clamp(SEGMENT_ROWS, SEGMENT_ROWS_MAX), size / SEGMENTS_MIN)
+    ((size >> 19).clamp(SEGMENT_ROWS, SEGMENT_ROWS_MAX), (size / SEGMENTS_MIN).min(SEGMENT_OCTETS_MAX))
 }
 
-fn begin_segment(batch: &Transaction<'_>, id: i64) -> rusqlite::Result<()> {
+/// Makes the table of a segment.
+pub(super) fn begin_segment(batch: &Transaction<'_>, id: i64) -> rusqlite::Result<()> {
     batch.execute_batch(&format!(
         "CREATE TABLE entries_{id} (id INTEGER PRIMARY KEY, time INTEGER NOT NULL, core INTEGER NOT NULL, \
          client BLOB NOT NULL, name TEXT, qtype INTEGER NOT NULL, rcode INTEGER, transport INTEGER NOT NULL, \
@@ -355,14 +381,14 @@ fn begin_segment(batch: &Transaction<'_>, id: i64) -> rusqlite::Result<()> {
     ))
 }
 
-/// Inserts rows until the segment is full; those that are left.
+/// Inserts rows until the segment ends; those that are left.
 fn insert<'a, 'b>(
     batch: &Transaction<'_>,
     segment: &mut Segment,
     rows: &'a [Row<'b>],
     masks: Masks,
     upstreams: &mut Upstreams,
-    full: impl Fn(&Segment) -> bool,
+    ends: impl Fn(&Segment, &Row<'_>) -> bool,
 ) -> rusqlite::Result<&'a [Row<'b>]> {
     let mut statement = batch.prepare(&format!(
         "INSERT INTO entries_{} VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
@@ -370,7 +396,7 @@ fn insert<'a, 'b>(
     ))?;
     let mut path = String::new();
     for (done, row) in rows.iter().enumerate() {
-        if full(segment) {
+        if ends(segment, row) {
             return Ok(&rows[done..]);
         }
         let entry = &row.entry;

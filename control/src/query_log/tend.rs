@@ -1,12 +1,13 @@
 //! What the data base needs beside rows: indexes on segments that are full, room, and a write-ahead log that does not grow.
 //! Each call does a little of it, so that the queue of chunks bears the wait.
 
+use std::fs;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rusqlite::TransactionBehavior;
+use rusqlite::{Row, TransactionBehavior};
 
-use super::store::{Fault, SEGMENT_ROWS, Segment, Store, WRITTEN, keep};
+use super::store::{BUSY_LIMIT, Fault, LATE_MAX, SEGMENT_ROWS, Segment, Store, WRITTEN, begin_segment, beside, keep};
 
 /// The indexes of a closed segment, in the order in which they are made: questions want a client, a name and what is below
 /// it, or what was blocked. Times are in the order of the rows.
@@ -16,6 +17,11 @@ pub(super) const INDEXES: [(&str, &str); 3] =
 const KEEP_PARTS: u32 = 24;
 /// Octets of the write-ahead log that are worth writing them into the file.
 const WAL_OCTETS: u64 = 16 << 20;
+/// Octets that it may have, or half of what the file may where that is more, before nothing is written any more: whoever
+/// reads without end keeps all of it.
+const WAL_OCTETS_MAX: u64 = 256 << 20;
+/// How often those who read are asked to let go of it.
+const FORCED_EVERY: Duration = Duration::from_secs(5);
 /// Pages that are given back to the file system in a step.
 const VACUUM_PAGES: u32 = 1_024;
 
@@ -26,24 +32,30 @@ pub(super) struct Bounds {
     pub(super) now: u64,
     /// How old a query may be.
     pub(super) keep: Duration,
+    /// Whether those go that are older; not where the clock is in doubt.
+    pub(super) expires: bool,
+}
+
+/// How much time a segment spans where queries are kept for so long, in microseconds.
+pub(super) fn span_max(kept: Duration) -> u64 {
+    (kept / KEEP_PARTS).as_micros() as u64
 }
 
 impl Store {
-    /// Does what is due, a step of each; how many rows have made room.
-    pub(super) fn tend(&mut self, bounds: Bounds) -> Result<u64, Fault> {
+    /// Does what is due, a step of each.
+    pub(super) fn tend(&mut self, bounds: Bounds) -> Result<(), Fault> {
         self.close_old_segment(bounds)?;
         self.make_indexes()?;
-        let expired = self.make_room(bounds)?;
+        self.make_room(bounds)?;
         self.give_back()?;
-        self.checkpoint()?;
-        Ok(expired)
+        self.checkpoint()
     }
 
     /// Closes the segment that is being written where it spans long enough.
-    fn close_old_segment(&mut self, Bounds { now, keep: kept }: Bounds) -> Result<(), Fault> {
-        let oldest = now.saturating_sub((kept / KEEP_PARTS).as_micros() as u64);
+    fn close_old_segment(&mut self, Bounds { now, keep: kept, .. }: Bounds) -> Result<(), Fault> {
+        let oldest = now.saturating_sub(span_max(kept));
         match self.segments.last() {
-            Some(segment) if segment.stage == WRITTEN && segment.first_time < oldest => {
+            Some(segment) if segment.stage == WRITTEN && segment.rows > 0 && segment.first_time < oldest => {
                 let segment = Segment { stage: 0, ..segment.clone() };
                 self.change_last(segment)
             }
@@ -78,24 +90,48 @@ impl Store {
         Ok(())
     }
 
-    /// Drops the oldest segments where they are too old, or the file has too little room left; how many rows.
-    fn make_room(&mut self, Bounds { now, keep: kept }: Bounds) -> Result<u64, Fault> {
+    /// Drops the segments that are too old, and the first ones where the file has too little room left.
+    fn make_room(&mut self, bounds: Bounds) -> Result<(), Fault> {
         let mut rows = 0;
         while rows < 2 * SEGMENT_ROWS {
-            let Some(oldest) = self.segments.first().filter(|oldest| oldest.stage != WRITTEN) else { break };
-            let is_old = oldest.first_time < now.saturating_sub(kept.as_micros() as u64);
-            // An eighth is for what comes in between, and for indexes that are still to be made.
-            if !is_old && self.octets_used()? <= self.size / 8 * 7 {
-                break;
-            }
-            rows += oldest.rows.max(1);
-            let id = oldest.id;
-            let change = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            change.execute_batch(&format!("DROP TABLE entries_{id}; DELETE FROM segment WHERE id = {id}"))?;
-            change.commit()?;
-            self.segments.remove(0);
+            let place = match self.expired_segment(bounds) {
+                Some(place) => place,
+                // An eighth is for what comes in between, and for indexes that are still to be made.
+                None if self.octets_used()? > self.size / 8 * 7 => 0,
+                None => break,
+            };
+            let Some(segment) = self.segments.get(place).filter(|segment| segment.stage != WRITTEN) else { break };
+            rows += segment.rows.max(1);
+            self.drop_segment(place)?;
         }
-        Ok(rows)
+        Ok(())
+    }
+
+    /// A closed segment that is too old. Where the clock was set they are not in the order of their times; one of a time that
+    /// has not come yet goes when one goes that was written after it.
+    fn expired_segment(&self, Bounds { now, keep: kept, expires }: Bounds) -> Option<usize> {
+        let oldest = now.saturating_sub(kept.as_micros() as u64);
+        let is_old = |segment: &Segment| segment.stage != WRITTEN && segment.first_time < oldest;
+        let last = self.segments.iter().rposition(is_old).filter(|_| expires)?;
+        let is_ahead = |segment: &Segment| segment.first_time > now.saturating_add(LATE_MAX);
+        self.segments[..=last].iter().position(|segment| is_old(segment) || is_ahead(segment))
+    }
+
+    /// Drops a segment. Where it is the last one, another takes its place, for rows to have numbers that none has had.
+    fn drop_segment(&mut self, place: usize) -> Result<(), Fault> {
+        let Segment { id, rows, .. } = self.segments[place];
+        let next = (place + 1 == self.segments.len()).then(|| Segment::begin(id + 1, self.segments[place].next_row()));
+        let change = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        change.execute_batch(&format!("DROP TABLE entries_{id}; DELETE FROM segment WHERE id = {id}"))?;
+        if let Some(next) = &next {
+            begin_segment(&change, next.id)?;
+            keep(&change, next)?;
+        }
+        change.commit()?;
+        self.segments.remove(place);
+        self.segments.extend(next);
+        self.expired += rows;
+        Ok(())
     }
 
     /// Gives pages back to the file system where many lie idle, or the file is larger than it may be.
@@ -112,16 +148,52 @@ impl Store {
         Ok(())
     }
 
-    /// Writes the write-ahead log into the file where it has grown. Those who read hold it up, and are let finish unless it
-    /// grows much longer.
-    fn checkpoint(&self) -> Result<(), Fault> {
+    /// Writes the write-ahead log into the file where it has grown. Those who read hold it up, and are let finish; where it
+    /// grows much longer, it begins anew as soon as there is a moment without any.
+    fn checkpoint(&mut self) -> Result<(), Fault> {
         let worth = WAL_OCTETS.min(self.size / 8);
         let octets = self.wal_pages.load(Ordering::Relaxed) * self.number("PRAGMA page_size")?;
-        if octets > worth {
-            let mode = if octets > 4 * worth { "TRUNCATE" } else { "PASSIVE" };
-            self.connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(()))?;
+        if octets > 4 * worth && Instant::now() >= self.next_forced {
+            return self.force_checkpoint();
         }
+        if octets > worth { self.run_checkpoint("PASSIVE") } else { Ok(()) }
+    }
+
+    /// Begins the write-ahead log anew if nobody reads at this moment. Waits for nobody: what comes meanwhile would be lost.
+    fn force_checkpoint(&mut self) -> Result<(), Fault> {
+        self.next_forced = Instant::now() + FORCED_EVERY;
+        self.connection.busy_timeout(Duration::ZERO)?;
+        let done = self.run_checkpoint("TRUNCATE");
+        self.connection.busy_timeout(BUSY_LIMIT)?;
+        done
+    }
+
+    fn run_checkpoint(&self, mode: &str) -> Result<(), Fault> {
+        let pages = |row: &Row<'_>| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?));
+        let (all, written) = self.connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], pages)?;
+        // What is left; with the next transaction all of them count again.
+        self.wal_pages.store(all.saturating_sub(written).max(0).unsigned_abs(), Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Sees to it that the write-ahead log does not grow without end.
+    ///
+    /// # Errors
+    /// It would, for somebody reads on and on.
+    pub(super) fn bound_wal(&mut self) -> Result<(), Fault> {
+        let octets = |store: &Store| fs::metadata(beside(&store.path, "-wal")).map_or(0, |about| about.len());
+        let octets_max = WAL_OCTETS_MAX.max(self.size / 2);
+        if octets(self) <= octets_max {
+            return Ok(());
+        }
+        self.force_checkpoint()?;
+        match octets(self) {
+            left if left <= octets_max => Ok(()),
+            left => Err(Fault::Other(format!(
+                "somebody reads it for too long, and its write-ahead log has {} MiB; see which process has it open",
+                left >> 20
+            ))),
+        }
     }
 
     /// Octets of the file that hold something.

@@ -4,7 +4,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -13,11 +13,12 @@ use ringdns_shard::limits::LOG_CHUNK_OCTETS;
 use ringdns_shard::telemetry::Handed;
 use ringdns_shard::telemetry::log::Chunk;
 
+use super::clock::Clock;
 use super::row::{Masks, rows};
 use super::store::{Fault, Store, beside, put_aside};
 use super::tend::Bounds;
 use super::{Figures, Wanted};
-use crate::recording::LOG_CHUNKS_MAX;
+use crate::recording::{LOG_CHUNKS_MAX, Outlet};
 use crate::zones::stand_back;
 
 /// Rows of a batch, but for the last chunk of it.
@@ -26,6 +27,8 @@ const BATCH_ROWS: u64 = 20_000;
 const BATCH_TIME: Duration = Duration::from_millis(250);
 /// A batch takes so small a part of the file at most.
 const BATCH_PART: u64 = 64;
+/// In so much time a core hands over what it has, however little, while the log is open.
+const HANDED_WITHIN: Duration = Duration::from_secs(2);
 /// How often orders are looked for while nothing comes.
 const TICK: Duration = Duration::from_millis(100);
 /// How long the data base is left alone after a failure, at first and at most.
@@ -37,6 +40,12 @@ pub(super) struct Desk {
     orders: Mutex<Orders>,
     done: Condvar,
     figures: Mutex<Figures>,
+    /// The next batch is to end in a panic.
+    #[cfg(test)]
+    pub(super) panics: std::sync::atomic::AtomicBool,
+    /// So many microseconds the time of the day is to be ahead.
+    #[cfg(test)]
+    pub(super) ahead: std::sync::atomic::AtomicU64,
 }
 
 #[derive(Clone, Debug)]
@@ -52,7 +61,15 @@ impl Desk {
     pub(super) fn new(wanted: Wanted) -> Desk {
         let figures = Figures { is_enabled: wanted.enabled, ..Figures::default() };
         let orders = Orders { wanted, is_closing: false, is_closed: false };
-        Desk { orders: Mutex::new(orders), done: Condvar::new(), figures: Mutex::new(figures) }
+        Desk {
+            orders: Mutex::new(orders),
+            done: Condvar::new(),
+            figures: Mutex::new(figures),
+            #[cfg(test)]
+            panics: false.into(),
+            #[cfg(test)]
+            ahead: 0.into(),
+        }
     }
 
     fn orders(&self) -> MutexGuard<'_, Orders> {
@@ -84,7 +101,7 @@ impl Desk {
 /// The thread's own.
 #[derive(Debug)]
 pub(super) struct Writer {
-    chunks: Receiver<Handed<Chunk>>,
+    chunks: Outlet<Chunk>,
     desk: Arc<Desk>,
     wanted: Wanted,
     store: Option<Store>,
@@ -92,14 +109,24 @@ pub(super) struct Writer {
     retry: Instant,
     pause: Duration,
     figures: Figures,
+    /// So many bits of addresses are kept of the queries that wait: fewer than are wanted where more are since they came.
+    prefixes: (u32, u32),
+    /// When other bits were wanted, or the data base was opened: until then, cores may have held queries back.
+    changed: Instant,
+    /// When nothing was left in the queue.
+    drained: Instant,
+    /// Entries that came out of the queue, and the queries that they stand for.
+    taken: (u64, u64),
+    clock: Clock,
     /// Nobody hands over chunks any more.
     is_alone: bool,
 }
 
 /// Starts the thread.
-pub(super) fn start(chunks: Receiver<Handed<Chunk>>, desk: Arc<Desk>) -> std::io::Result<()> {
+pub(super) fn start(chunks: Outlet<Chunk>, desk: Arc<Desk>) -> std::io::Result<()> {
     let wanted = desk.wanted();
     let figures = desk.figures();
+    let prefixes = prefixes(&wanted);
     let mut writer = Writer {
         chunks,
         desk: Arc::clone(&desk),
@@ -108,13 +135,21 @@ pub(super) fn start(chunks: Receiver<Handed<Chunk>>, desk: Arc<Desk>) -> std::io
         retry: Instant::now(),
         pause: PAUSES.0,
         figures,
+        prefixes,
+        changed: Instant::now(),
+        drained: Instant::now(),
+        taken: (0, 0),
+        clock: Clock::default(),
         is_alone: false,
     };
     let body = move || {
         stand_back();
-        // A panic is a bug of ours, of which its hook has told: nobody waits for a thread that is gone.
-        if catch_unwind(AssertUnwindSafe(|| while writer.turn() {})).is_err() {
-            writer.figures.trouble = Some("its thread has failed".to_owned());
+        loop {
+            match catch_unwind(AssertUnwindSafe(|| writer.turn())) {
+                Ok(true) => (),
+                Ok(false) => break,
+                Err(_) => writer.recover(),
+            }
         }
         writer.store = None;
         writer.tell();
@@ -122,6 +157,22 @@ pub(super) fn start(chunks: Receiver<Handed<Chunk>>, desk: Arc<Desk>) -> std::io
         desk.done.notify_all();
     };
     thread::Builder::new().name("ringdns-qlog".to_owned()).spawn(body).map(|_| ())
+}
+
+/// Bits of addresses that are kept.
+fn prefixes(wanted: &Wanted) -> (u32, u32) {
+    (wanted.client_prefix_v4, wanted.client_prefix_v6)
+}
+
+/// As many of them as both say.
+fn least(one: (u32, u32), other: (u32, u32)) -> (u32, u32) {
+    (one.0.min(other.0), one.1.min(other.1))
+}
+
+/// What is in a chunk: entries, and the queries that they stand for.
+fn contents(chunk: &Chunk) -> (u64, u64) {
+    let entries = u64::from(chunk.entries);
+    (entries, entries * u64::from(chunk.sample.max(1)))
 }
 
 impl Writer {
@@ -153,7 +204,7 @@ impl Writer {
     fn is_ready(&mut self) -> bool {
         if self.wanted.enabled && self.store.is_none() && Instant::now() >= self.retry {
             match Store::open(&self.wanted.file, self.wanted.size) {
-                Ok(store) => self.store = Some(store),
+                Ok(store) => (self.store, self.changed) = (Some(store), Instant::now()),
                 Err(fault) => self.fail(fault),
             }
         }
@@ -168,7 +219,12 @@ impl Writer {
             taken += chunks.len();
             let is_empty = chunks.is_empty();
             self.write(&chunks)?;
-            self.tend()?;
+            if is_hurried {
+                // Somebody waits for the end of it, and may ask how far it is: the rest is done when there is time.
+                self.tell();
+            } else {
+                self.tend()?;
+            }
             // What comes while it is written is none of what was meant.
             if !is_hurried || is_empty || taken > LOG_CHUNKS_MAX {
                 return Ok(taken > 0);
@@ -178,6 +234,9 @@ impl Writer {
 
     /// Chunks for a batch.
     fn collect(&mut self, is_hurried: bool) -> Vec<Handed<Chunk>> {
+        if self.drained > self.changed + HANDED_WITHIN {
+            self.prefixes = prefixes(&self.wanted);
+        }
         let mut chunks = Vec::new();
         let chunks_max = self.wanted.size / BATCH_PART / (2 * LOG_CHUNK_OCTETS as u64);
         let (mut entries, mut end) = (0, None);
@@ -189,11 +248,16 @@ impl Writer {
             };
             match self.chunks.recv_timeout(wait) {
                 Ok(handed) => {
-                    entries += u64::from(handed.chunk.entries);
+                    let (more, queries) = contents(&handed.chunk);
+                    self.taken = (self.taken.0 + more, self.taken.1 + queries);
+                    entries += more;
                     chunks.push(handed);
                     end.get_or_insert_with(|| Instant::now() + BATCH_TIME);
                 }
-                Err(RecvTimeoutError::Timeout) => break,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.drained = Instant::now();
+                    break;
+                }
                 Err(RecvTimeoutError::Disconnected) => {
                     self.is_alone = chunks.is_empty();
                     break;
@@ -207,12 +271,13 @@ impl Writer {
         if chunks.is_empty() {
             return Ok(());
         }
+        #[cfg(test)]
+        assert!(!self.desk.panics.swap(false, std::sync::atomic::Ordering::Relaxed), "a test wants it");
         let Some(store) = &mut self.store else { unreachable!("the caller has found it open") };
         let rows = rows(chunks);
-        // As it is wanted now: who wants less of addresses kept wants it at once.
-        let Wanted { client_prefix_v4, client_prefix_v6, .. } = self.desk.wanted();
-        let masks = Masks::new(client_prefix_v4, client_prefix_v6);
-        let written = store.write(&rows, masks);
+        // Who wants less of addresses kept wants it at once; who wants more, of queries that come from now on.
+        let (v4, v6) = least(self.prefixes, prefixes(&self.desk.wanted()));
+        let written = store.write(&rows, Masks::new(v4, v6), self.wanted.keep);
         let (mut stored, mut queries) = (0, 0);
         if written.is_ok() {
             (stored, queries) = (rows.len() as u64, rows.iter().map(|row| u64::from(row.weight)).sum());
@@ -226,10 +291,7 @@ impl Writer {
 
     /// Counts what is in chunks as dropped, but for so many entries that stand for so many queries.
     fn drop_all_but(&mut self, chunks: &[Handed<Chunk>], stored: u64, queries: u64) {
-        let handed = chunks.iter().map(|Handed { chunk, .. }| {
-            let entries = u64::from(chunk.entries);
-            (entries, entries * u64::from(chunk.sample.max(1)))
-        });
+        let handed = chunks.iter().map(|Handed { chunk, .. }| contents(chunk));
         let (entries, all) = handed.fold((0, 0), |(entries, all), some| (entries + some.0, all + some.1));
         self.figures.dropped += entries.saturating_sub(stored);
         self.figures.dropped_queries += all.saturating_sub(queries);
@@ -237,9 +299,25 @@ impl Writer {
 
     fn tend(&mut self) -> Result<(), Fault> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64);
+        #[cfg(test)]
+        let now = now + self.desk.ahead.load(std::sync::atomic::Ordering::Relaxed);
         let Some(store) = &mut self.store else { return Ok(()) };
-        self.figures.expired += store.tend(Bounds { now, keep: self.wanted.keep })?;
-        Ok(())
+        let expires = self.clock.is_trusted(Instant::now(), now);
+        let done = store.tend(Bounds { now, keep: self.wanted.keep, expires });
+        // Some have made room though what came after it failed.
+        self.figures.expired += std::mem::take(&mut store.expired);
+        done
+    }
+
+    /// Goes on after a panic. That is a bug of ours, of which its hook has told; what was at hand is lost, and counted.
+    fn recover(&mut self) {
+        let Figures { stored, stored_queries, dropped, dropped_queries, .. } = self.figures;
+        self.figures.dropped += self.taken.0.saturating_sub(stored + dropped);
+        self.figures.dropped_queries += self.taken.1.saturating_sub(stored_queries + dropped_queries);
+        self.fail(Fault::Other("its thread has failed, which is a bug".to_owned()));
+        self.tell();
+        // Whatever it was may be there again at once.
+        thread::sleep(TICK);
     }
 
     /// Drops what comes, or where it is hurried all that waits: nothing is to be logged, or nothing can be any more.
@@ -295,6 +373,8 @@ impl Writer {
             if let Some(store) = &mut self.store {
                 store.size = orders.wanted.size;
             }
+            self.prefixes = least(self.prefixes, prefixes(&orders.wanted));
+            self.changed = Instant::now();
             self.wanted = orders.wanted;
             (self.retry, self.pause) = (Instant::now(), PAUSES.0);
         }
@@ -331,8 +411,9 @@ impl Writer {
             figures.rows = store.rows();
             figures.file_octets = size(&store.path);
             figures.wal_octets = size(&beside(&store.path, "-wal"));
-            figures.oldest = store.segments.iter().map(|segment| segment.first_time).min();
-            figures.newest = store.segments.iter().map(|segment| segment.last_time).max();
+            let filled = || store.segments.iter().filter(|segment| segment.rows > 0);
+            figures.oldest = filled().map(|segment| segment.first_time).min();
+            figures.newest = filled().map(|segment| segment.last_time).max();
         } else {
             (figures.rows, figures.file_octets, figures.wal_octets) = (0, 0, 0);
             (figures.oldest, figures.newest) = (None, None);

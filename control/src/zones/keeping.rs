@@ -12,7 +12,7 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
@@ -209,6 +209,11 @@ impl Keeping {
         let mut differences = self.later.take().map_or_else(Vec::new, |later| later.differences);
         differences.push(difference);
         self.later = Some(Box::new(Later { differences, journal: journal.clone(), octets: image.octets() }));
+    }
+
+    /// The same as [`Keeping::write_later`], of one that is shared.
+    pub(crate) fn write_what_is_left(shared: &Arc<Mutex<Keeping>>) {
+        shared.lock().unwrap_or_else(PoisonError::into_inner).write_later();
     }
 
     /// Writes what was left for later, if anything was.

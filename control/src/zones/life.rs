@@ -400,13 +400,13 @@ impl Life {
         let zones = changed.iter().filter_map(|apex| self.plane.store.zone(apex));
         let keepings: Vec<Arc<Mutex<Keeping>>> = zones.map(|zone| Arc::clone(zone.keeping())).collect();
         if !keepings.is_empty() {
-            self.workers.leave(move || keepings.iter().for_each(write_later));
+            self.workers.leave(move || keepings.iter().for_each(Keeping::write_what_is_left));
         }
     }
 
-    /// Writes what is still left to be written: the process ends.
-    pub(crate) fn finish(&self) {
-        self.plane.store.zones().iter().for_each(|zone| write_later(zone.keeping()));
+    /// What is kept of every zone: the process ends, and something may be left to be written.
+    pub(crate) fn keepings(&self) -> Vec<Arc<Mutex<Keeping>>> {
+        self.plane.store.zones().iter().map(|zone| Arc::clone(zone.keeping())).collect()
     }
 
     // --- secondaries ---
@@ -662,10 +662,6 @@ impl Life {
         self.telling.done(notice);
         self.send_notices();
     }
-}
-
-fn write_later(keeping: &Arc<Mutex<Keeping>>) {
-    keeping.lock().unwrap_or_else(PoisonError::into_inner).write_later();
 }
 
 /// One line for all errors of a zone.

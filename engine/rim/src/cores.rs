@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use ringdns_shard::Images;
-use ringdns_shard::cache::{Cached, Flush, Listed};
+use ringdns_shard::cache::{Flush, Listed, Looked};
 use ringdns_shard::wire::message::Malformed;
 use ringdns_shard::wire::name::Name;
 
@@ -166,7 +166,7 @@ impl Cores {
     }
 
     /// What each core's cache has for a name, of every type; `None` for one that did not answer in time.
-    pub fn cache_look(&self, name: &Name, limit: Duration) -> Vec<Option<Vec<Cached>>> {
+    pub fn cache_look(&self, name: &Name, limit: Duration) -> Vec<Option<Looked>> {
         let name = Arc::new(name.clone());
         self.ask_all(limit, |reply| Message::CacheLook(name.clone(), reply))
     }

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
-use ringdns_shard::cache::{Cached, Figures, Listed};
+use ringdns_shard::cache::{Figures, Listed, Looked};
 use ringdns_shard::limits::MESSAGE_OCTETS_MAX;
 use ringdns_shard::telemetry::{Handed, log, tap};
 use ringdns_shard::wire::message::Malformed;
@@ -182,6 +182,13 @@ impl Core {
                     (self.events)(Event::Notified { apex, serial, peer });
                 }
             }
+            // One answer may go to any number of clients that wait for it.
+            if self.shard.log().cannot_wait() {
+                self.hand_over_log();
+            }
+            if self.shard.tap().cannot_wait() {
+                self.hand_over_tap();
+            }
         }
     }
 
@@ -312,7 +319,7 @@ impl Core {
     }
 
     /// What the cache has for a name.
-    pub(crate) fn cache_look(&self, name: &Name) -> Vec<Cached> {
+    pub(crate) fn cache_look(&self, name: &Name) -> Looked {
         self.shard.cache_look(clock::now(), name)
     }
 

@@ -151,12 +151,19 @@ mod tests {
             fs::create_dir_all(folder.join(part)).unwrap();
             fs::write(folder.join(part).join("file"), part).unwrap();
         }
+        fs::write(folder.join("other/alone"), "alone").unwrap();
         folder
     }
 
     fn reach(folder: &Path) -> Reach {
         Reach {
-            read: vec!["/proc".into(), "/sys".into(), folder.join("read"), folder.join("absent")],
+            read: vec![
+                "/proc".into(),
+                "/sys".into(),
+                folder.join("read"),
+                folder.join("absent"),
+                folder.join("other/alone"),
+            ],
             write: vec![folder.join("write")],
             sockets: vec![folder.join("sockets")],
         }
@@ -186,6 +193,9 @@ mod tests {
             drop(UnixDatagram::bind(folder.join("sockets/socket")).unwrap());
             fs::remove_file(folder.join("sockets/socket")).unwrap();
             assert!(fs::read_to_string(file("other")).is_err_and(refused));
+            // A file that is named alone.
+            assert_eq!(fs::read_to_string(folder.join("other/alone")).unwrap(), "alone");
+            assert!(fs::write(folder.join("other/alone"), "x").is_err_and(refused));
             assert!(fs::read_dir(&folder).is_err_and(refused));
             let run = std::process::Command::new("/bin/true").status();
             assert!(run.is_err_and(refused), "no program is run");

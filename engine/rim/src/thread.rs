@@ -10,7 +10,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
 use nix::sys::eventfd::EventFd;
 use ringdns_shard::Images;
-use ringdns_shard::cache::{Cached, Flush, Listed};
+use ringdns_shard::cache::{Flush, Listed, Looked};
 use ringdns_shard::wire::message::Malformed;
 use ringdns_shard::wire::name::Name;
 use socket2::Socket;
@@ -37,7 +37,7 @@ pub(crate) enum Message {
     /// Flush a part of the cache, from a cursor on; how many answers went, and where to go on.
     Flush(Arc<Flush>, u64, Sender<(usize, Option<u64>)>),
     /// Tell what the cache has for a name.
-    CacheLook(Arc<Name>, Sender<Vec<Cached>>),
+    CacheLook(Arc<Name>, Sender<Looked>),
     /// List a part of the cache at and below a name, from a cursor on.
     CacheList(Name, u64, Sender<Listed>),
     /// Hand over what has been recorded so far.

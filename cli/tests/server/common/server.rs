@@ -165,7 +165,7 @@ impl Server {
     /// apart by one of its labels: `dropped{reason=rate}`.
     #[track_caller]
     pub(crate) fn values(&self, metric: &str) -> Vec<u64> {
-        let page = self.page("/metrics");
+        let page = self.figures();
         let (family, label) = metric.split_once('{').unwrap_or((metric, ""));
         let label = label.strip_suffix('}').and_then(|label| label.split_once('='));
         let label = label.map(|(name, value)| format!("{name}=\"{value}\""));
@@ -180,6 +180,21 @@ impl Server {
         let values: Vec<u64> = page.lines().filter_map(of_line).collect();
         assert!(!values.is_empty(), "no metric {metric} in\n{page}");
         values
+    }
+
+    /// The metrics page, once every core has answered for it: where the machine stands still for a while, one may not.
+    #[track_caller]
+    fn figures(&self) -> String {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let page = self.page("/metrics");
+            let is_silent = |line: &str| line.starts_with("ringdns_core_up{") && line.ends_with(" 0");
+            if !page.lines().any(is_silent) {
+                return page;
+            }
+            assert!(Instant::now() < end, "a core is silent:\n{page}");
+            thread::sleep(Duration::from_millis(100));
+        }
     }
 
     /// The sum of a metric over the cores, as [`Server::values`] knows it.

@@ -49,7 +49,8 @@ impl Model {
         let mut store = Store::open(&file, SMALLEST).unwrap();
         let mut chance = Chance(rows);
         let servers: [SocketAddr; 2] = ["192.0.2.53:53".parse().unwrap(), "[2001:db8::35]:53".parse().unwrap()];
-        let clients = ["192.0.2.9:1", "192.0.2.200:1", "198.51.100.1:1", "[c000:209::1]:1", "[2001:db8::1]:1"];
+        let clients =
+            ["192.0.2.9:1", "192.0.2.200:1", "198.51.100.1:1", "[c000:209::1]:1", "[2001:db8::1]:1", "[::fffe:0:1]:1"];
         let mut written = 0;
         while written < rows {
             let mut entries = Vec::new();
@@ -70,9 +71,9 @@ impl Model {
                 });
             }
             let sample = if written < rows / 2 { 1 } else { 1 + chance.below(3) as u32 };
-            store.write(&rows_of(written, sample, &entries), Masks::new(32, 128)).unwrap();
+            store.write(&rows_of(written, sample, &entries), Masks::new(32, 128), KEEP).unwrap();
             written += 1_000;
-            store.tend(Bounds { now: DAY, keep: Duration::from_secs(86_400) }).unwrap();
+            store.tend(Bounds { now: DAY, keep: KEEP, expires: true }).unwrap();
         }
         assert!(store.segments.len() > 2 && store.segments[1].is_indexed(), "{:?}", store.segments);
         assert_eq!(store.segments.last().map(|segment| segment.stage), Some(super::super::store::WRITTEN));
@@ -168,6 +169,9 @@ fn filters() -> Vec<Filter> {
         Filter { client: Some("192.0.2.0/24".parse().unwrap()), ..none() },
         Filter { client: Some("0.0.0.0/0".parse().unwrap()), ..none() },
         Filter { client: Some("c000::/8".parse().unwrap()), ..none() },
+        // They end with the IPv4-mapped addresses.
+        Filter { client: Some("::fffe:0:0/95".parse().unwrap()), ..none() },
+        Filter { client: Some("::/80".parse().unwrap()), ..none() },
         Filter { name: name("www.example.test"), ..none() },
         Filter { name: name("."), ..none() },
         Filter { name: name(r#"it's".test"#), ..none() },

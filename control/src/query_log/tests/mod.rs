@@ -3,6 +3,7 @@
 mod answers;
 mod faults;
 mod speed;
+mod tending;
 
 use std::fs;
 use std::net::SocketAddr;
@@ -14,6 +15,7 @@ use ringdns_shard::telemetry::log::{Entry, Outcome, Policy};
 use ringdns_shard::transport::Transport;
 use tempfile::TempDir;
 
+use super::ask::Reader;
 use super::question::{Cursor, PAGE_ROWS_MAX, RANKS_MAX};
 use super::row::Masks;
 use super::row::rows;
@@ -29,6 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const SMALLEST: u64 = 16 << 20;
 /// The time of the day of tests, in microseconds.
 const DAY: u64 = 1_700_000_000_000_000;
+/// How long queries are kept where nothing else is said.
+const KEEP: Duration = Duration::from_secs(86_400);
 
 fn wanted(folder: &Path) -> Wanted {
     Wanted {
@@ -201,7 +205,7 @@ fn the_log_goes_on_where_it_was_closed() {
     let folder = TempDir::new().unwrap();
     let (recorder, log) = started(wanted(folder.path()));
     hand_over(&recorder, 0, 1_400);
-    assert!(log.close(PATIENCE) && log.close(PATIENCE));
+    assert_eq!((log.close(PATIENCE), log.close(PATIENCE)), (Ok(()), Ok(())));
     assert!(!wanted(folder.path()).file.with_extension("sqlite-wal").exists(), "all of it is in one file");
     assert_eq!(log.figures().stored, 1_400);
     hand_over(&recorder, 1_400, 700);
@@ -224,7 +228,7 @@ fn a_thread_that_nobody_hands_anything_closes_the_log() {
     hand_over(&recorder, 0, 7);
     drop(recorder);
     until(&log, |figures| figures.stored == 7 && !figures.is_open);
-    assert!(log.close(PATIENCE));
+    assert_eq!(log.close(PATIENCE), Ok(()));
 }
 
 #[test]
@@ -284,7 +288,8 @@ fn tend(store: &mut Store, bounds: Bounds) -> u64 {
     let mut expired = 0;
     for _ in 0..1_000 {
         let before = (store.segments.clone(), octets(store));
-        expired += store.tend(bounds).unwrap();
+        store.tend(bounds).unwrap();
+        expired += std::mem::take(&mut store.expired);
         if before == (store.segments.clone(), octets(store)) {
             return expired;
         }
@@ -297,16 +302,17 @@ fn what_is_too_much_makes_room_segment_by_segment() {
     let folder = TempDir::new().unwrap();
     let path = wanted(folder.path()).file;
     let mut store = Store::open(&path, SMALLEST).unwrap();
-    let bounds = Bounds { now: DAY, keep: Duration::from_secs(86_400) };
+    let bounds = Bounds { now: DAY, keep: KEEP, expires: true };
     // Binary names take four octets each in presentation format.
     let names: Vec<Vec<u8>> =
         (0..200u8).map(|octet| [&[60][..], &[octet | 0x80; 60], b"\x04test\0"].concat()).collect();
     let entries: Vec<Entry<'_>> = names.iter().cycle().take(1_000).map(|name| entry(0, name)).collect();
     let (mut written, mut expired) = (0, 0);
     for number in 0..100 {
-        store.write(&rows(&[handed(0, DAY + number, 1, &entries)]), Masks::new(32, 128)).unwrap();
+        store.write(&rows(&[handed(0, DAY + number, 1, &entries)]), Masks::new(32, 128), KEEP).unwrap();
         written += 1_000;
-        expired += store.tend(bounds).unwrap();
+        store.tend(bounds).unwrap();
+        expired += std::mem::take(&mut store.expired);
         assert!(octets(&store) <= SMALLEST, "{} octets after {written} rows", octets(&store));
         assert_eq!(store.rows(), written - expired);
     }
@@ -332,10 +338,10 @@ fn what_is_too_old_is_gone_though_nothing_comes() {
     let folder = TempDir::new().unwrap();
     let mut store = Store::open(&wanted(folder.path()).file, SMALLEST).unwrap();
     let keep = Duration::from_secs(3_600);
-    let at = |seconds: u64| Bounds { now: DAY + seconds * 1_000_000, keep };
+    let at = |seconds: u64| Bounds { now: DAY + seconds * 1_000_000, keep, expires: true };
     for minute in 0..4 {
         let row = handed(0, DAY + minute * 60_000_000, 1, &[entry(0, b"\0")]);
-        store.write(&rows(&[row]), Masks::new(32, 128)).unwrap();
+        store.write(&rows(&[row]), Masks::new(32, 128), KEEP).unwrap();
         assert_eq!(tend(&mut store, at(minute * 60)), 0);
     }
     // A segment spans a part of what is kept: three minutes are one too many for an hour.
@@ -343,8 +349,8 @@ fn what_is_too_old_is_gone_though_nothing_comes() {
     assert!(store.segments[0].is_indexed());
     assert_eq!(tend(&mut store, at(3_600)), 0);
     assert_eq!(tend(&mut store, at(3_601)), 4);
-    assert_eq!((store.rows(), store.segments.len()), (0, 0));
-    store.write(&rows(&[handed(0, DAY, 1, &[entry(0, b"\0")])]), Masks::new(32, 128)).unwrap();
+    assert_eq!((store.rows(), store.segments.len()), (0, 1));
+    store.write(&rows(&[handed(0, DAY, 1, &[entry(0, b"\0")])]), Masks::new(32, 128), KEEP).unwrap();
     assert_eq!(store.rows(), 1);
 }
 
@@ -354,10 +360,10 @@ fn the_write_ahead_log_is_written_back() {
     let mut store = Store::open(&wanted(folder.path()).file, SMALLEST).unwrap();
     let names: Vec<Vec<u8>> = (0..2_000).map(numbered).collect();
     let entries: Vec<Entry<'_>> = names.iter().map(|name| entry(0, name)).collect();
-    let bounds = Bounds { now: DAY, keep: Duration::from_secs(86_400) };
+    let bounds = Bounds { now: DAY, keep: KEEP, expires: true };
     let mut most = 0;
     for number in 0..60 {
-        store.write(&rows(&[handed(0, DAY + number, 1, &entries)]), Masks::new(32, 128)).unwrap();
+        store.write(&rows(&[handed(0, DAY + number, 1, &entries)]), Masks::new(32, 128), KEEP).unwrap();
         store.tend(bounds).unwrap();
         most = most.max(fs::metadata(folder.path().join("queries.sqlite-wal")).unwrap().len());
     }

@@ -56,7 +56,7 @@ fn rows_a_second() {
             sent += ENTRIES;
         }
     }
-    assert!(log.close(PATIENCE));
+    assert_eq!(log.close(PATIENCE), Ok(()));
     let (took, cpu) = (begin.elapsed().as_secs_f64(), cpu_seconds() - cpu);
     let figures = log.figures();
     assert_eq!((figures.stored, figures.dropped), (sent, 0));

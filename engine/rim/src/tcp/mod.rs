@@ -56,6 +56,8 @@ enum Taken {
     All,
     /// Some wait until the connection has room again.
     Paused,
+    /// Some wait until what the first have brought is sent and handed over, which it is: the next may be taken.
+    Part,
     /// The connection is at its end.
     Closed,
 }
@@ -119,7 +121,7 @@ async fn serve(shared: Rc<Shared>, mark: u64, stream: Rc<TcpStream>) {
     while wait_until(&shared, mark, Connection::has_room).await {
         match take_requests(&shared, mark, &mut input) {
             Taken::All => {}
-            Taken::Paused => continue,
+            Taken::Paused | Taken::Part => continue,
             Taken::Closed => break,
         }
         if ready.readable().await.is_err() {
@@ -182,6 +184,10 @@ fn take_requests(shared: &Shared, mark: u64, input: &mut Input) -> Taken {
                 requests += 1;
                 if !core.on_frame(now, mark, request) {
                     break Taken::Closed;
+                }
+                // Requests of a few octets may have replies of many.
+                if core.shard.tap().is_full() {
+                    break Taken::Part;
                 }
             }
         }

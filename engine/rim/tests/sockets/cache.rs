@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::common::{PATIENCE, Running, Setup, answer, id_of, query, rcode_of};
-use ringdns_shard::cache::Flush;
+use ringdns_shard::cache::{Flush, Looked};
 use ringdns_shard::upstream::{Protocol, Standing};
 use ringdns_shard::wire::name::Name;
 
@@ -109,11 +109,11 @@ fn a_cache_is_looked_into_and_listed() {
     let socket = server.udp();
     (0..NAMES).for_each(|number| ask(&socket, &format!("seen{number}")));
     let [Some(found)] = &server.cores.cache_look(&name("seen7.example."), PATIENCE)[..] else { panic!("one core") };
-    let [found] = &found[..] else { panic!("one answer: {found:?}") };
+    let [found] = &found.answers[..] else { panic!("one answer: {found:?}") };
     assert_eq!((&found.name, found.qtype, found.rcode), (&name("seen7.example."), 1, 0));
     assert!((1..=60).contains(&found.seconds_left) && found.octets > 0, "{found:?}");
     assert!(found.message.ends_with(&[192, 0, 2, 1]), "{found:?}");
-    assert_eq!(server.cores.cache_look(&name("example."), PATIENCE), [Some(Vec::new())]);
+    assert_eq!(server.cores.cache_look(&name("example."), PATIENCE), [Some(Looked::default())]);
 
     let list = |below: &str| {
         let mut names = Vec::new();

@@ -1,6 +1,7 @@
 //! What cores record of queries, handed over while they answer, when somebody asks for it, and at their end.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::thread;
@@ -9,12 +10,13 @@ use std::time::{Duration, Instant, SystemTime};
 use ringdns_rim::{Event, Snapshot};
 use ringdns_shard::Transport;
 use ringdns_shard::images::Recording;
+use ringdns_shard::limits::{MESSAGE_OCTETS_MAX, TAP_CHUNK_OCTETS};
 use ringdns_shard::telemetry::log::Policy;
 use ringdns_shard::telemetry::tap::Kind;
 use ringdns_shard::telemetry::{Handed, log, tap};
 use ringdns_shard::upstream::Protocol;
 
-use crate::common::{PATIENCE, Running, Setup, answer, id_of, query, read_frame, send_frame};
+use crate::common::{PATIENCE, Running, Setup, answer, framed, id_of, query, read_frame, send_frame};
 
 const LOG_ALL: Recording = Recording { log_sample: 1, tap_clients: false, tap_upstreams: false };
 const TAP_ALL: Recording = Recording { log_sample: 0, tap_clients: true, tap_upstreams: true };
@@ -218,6 +220,82 @@ fn the_tap_has_what_came_and_went_to_the_octet() {
     ];
     assert_eq!((seen, last.shard.tap_messages), (expected.to_vec(), 6));
     assert!(messages.iter().all(|message| message.asked <= message.at && message.at <= *now));
+}
+
+/// A query for the texts of `label`.example.
+fn query_texts(id: u16, label: &str) -> Vec<u8> {
+    let mut query = query(id, label);
+    let qtype = query.len() - 3;
+    query[qtype] = 16;
+    query
+}
+
+/// What a server says to such a query: some sixty thousand octets.
+fn long_answer(query: &[u8]) -> Vec<u8> {
+    let mut message = answer(query, 0);
+    // In place of the address that is in it.
+    message.truncate(message.len() - 16);
+    let text = [&[255][..], &[b'x'; 255]].concat().repeat(16);
+    for number in 0..14 {
+        message.extend_from_slice(&[0xC0, 12, 0, 16, 0, 1, 0, 0, 0, 60]);
+        message.extend_from_slice(&(text.len() as u16 + 2).to_be_bytes());
+        message.extend_from_slice(&text);
+        message.extend_from_slice(&[1, number]);
+    }
+    message[6..8].copy_from_slice(&[0, 14]);
+    message
+}
+
+/// How many messages there are in the chunks that have been handed over, of which none takes more than it may.
+#[track_caller]
+fn tapped_in_chunks(server: &Running) -> u64 {
+    let events = std::mem::take(&mut *server.events.lock().unwrap());
+    let mut messages = 0;
+    for event in events {
+        let Event::Tapped(Handed { chunk, .. }) = event else { panic!("{event:?}") };
+        let octets: usize = chunk.messages().map(|message| message.octets.len()).sum();
+        assert!(octets < TAP_CHUNK_OCTETS + 2 * MESSAGE_OCTETS_MAX, "{octets} octets in {} messages", chunk.messages);
+        assert!(chunk.octets() < 3 * TAP_CHUNK_OCTETS, "{}", chunk.octets());
+        messages += u64::from(chunk.messages);
+    }
+    messages
+}
+
+#[test]
+fn long_replies_to_many_clients_and_to_many_requests_of_one_are_tapped_in_chunks_of_bounded_length() {
+    const CLIENTS: usize = 60;
+    const REQUESTS: u16 = 120;
+    let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = upstream.local_addr().unwrap();
+    let upstream_at = Some((Protocol::Tcp, address));
+    let server = Setup { recording: TAP_ALL, upstream: upstream_at, tcp_clients: 400, ..Setup::default() }.start();
+    // All of them wait for one answer.
+    let mut clients: Vec<TcpStream> = (0..CLIENTS).map(|_| server.tcp()).collect();
+    clients.iter_mut().for_each(|client| send_frame(client, &query_texts(1, "long")));
+    let end = Instant::now() + PATIENCE;
+    while core(&server).waiters < CLIENTS {
+        assert!(Instant::now() < end, "{}", core(&server).waiters);
+        thread::sleep(Duration::from_millis(5));
+    }
+    let (mut stream, _) = upstream.accept().unwrap();
+    let asked = read_frame(&mut stream).unwrap();
+    send_frame(&mut stream, &long_answer(&asked));
+    for client in &mut clients {
+        assert!(read_frame(client).unwrap().len() > 50_000);
+    }
+    assert!(server.cores.hand_over(PATIENCE));
+    assert_eq!(tapped_in_chunks(&server), 2 + 2 * CLIENTS as u64);
+
+    // Now that it is known, one asks for it as often as fits what is read at once.
+    let requests: Vec<u8> = (0..REQUESTS).flat_map(|id| framed(&query_texts(id, "long"))).collect();
+    assert!(requests.len() < 4_096);
+    let mut client = clients.remove(0);
+    client.write_all(&requests).unwrap();
+    for id in 0..REQUESTS {
+        assert_eq!(id_of(&read_frame(&mut client).unwrap()), id);
+    }
+    assert!(server.cores.hand_over(PATIENCE));
+    assert_eq!(tapped_in_chunks(&server), 2 * u64::from(REQUESTS));
 }
 
 #[test]

@@ -30,6 +30,7 @@ mod limited;
 mod notify;
 mod probe;
 mod record;
+mod refusal;
 mod signed;
 mod transfer;
 
@@ -42,7 +43,7 @@ use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use smallvec::SmallVec;
 
-use crate::cache::{Cache, Cached, Figures, Flush, Listed};
+use crate::cache::{Cache, Figures, Flush, Listed, Looked};
 use crate::guard::budget::Zones;
 use crate::guard::rate::{self, Address};
 use crate::guard::rrl::Limiter;
@@ -54,7 +55,7 @@ use crate::telemetry::{Counters, TypeClass};
 use crate::time::Time;
 use crate::transport::Transport;
 use crate::upstream::{Kind, ServerState, Servers, Target};
-use crate::wire::edns::{self, Edns, ExtendedError};
+use crate::wire::edns::{self, Edns};
 use crate::wire::message::{HEADER_OCTETS, Header, Malformed, Query, Rcode, flags, opcode};
 use crate::wire::name::{KeyedName, Name};
 use crate::wire::rdata::{CLASS_IN, rtype};
@@ -63,6 +64,7 @@ use asker::Asker;
 use authoritative::Chain;
 use forward::{Late, Pace};
 use record::{Note, Record};
+use refusal::Refusal;
 use signed::Signature;
 pub use transfer::TransferMessage;
 use transfer::Transfers;
@@ -207,17 +209,6 @@ pub struct Shard {
     /// Limits how often clients may ask, where that is configured.
     rate: Option<rate::Limiter>,
     limiter_seed: [u8; 16],
-}
-
-/// The reason of a refusal, and which counter holds it.
-struct Refusal {
-    rcode: Rcode,
-    error: Option<ExtendedError>,
-    /// RA: a bound is reached, but recursion is available all the same.
-    recursion: u16,
-    policy: Policy,
-    /// `None`: it is counted already.
-    counter: Option<fn(&mut Counters) -> &mut u64>,
 }
 
 impl Shard {
@@ -490,7 +481,8 @@ impl Shard {
     }
 
     /// What the cache has for a name, and what it would answer: for the types of the registry and those for private use.
-    pub fn cache_look(&self, now: Time, name: &Name) -> Vec<Cached> {
+    /// However much that is, a call takes no longer than a batch of queries.
+    pub fn cache_look(&self, now: Time, name: &Name) -> Looked {
         self.cache.look(now, self.era, name)
     }
 
@@ -578,37 +570,6 @@ impl Shard {
         (reply[2], reply[3]) = (high | TC, low);
         octets
     }
-
-    /// A reply without records.
-    #[cold]
-    fn refuse(
-        &mut self,
-        now: Time,
-        client: &Client,
-        query: &Query<'_>,
-        asker: Asker,
-        refusal: Refusal,
-        reply: &mut [u8],
-    ) -> Outcome {
-        if let Some(counter) = refusal.counter {
-            *counter(&mut self.counters) += 1;
-        }
-        let outcome = match (refusal.rcode, refusal.policy) {
-            (Rcode::ServFail, Policy::None) => log::Outcome::Failed,
-            _ => log::Outcome::Refused,
-        };
-        self.note.by(outcome, refusal.policy);
-        if self.limiter.is_some()
-            && let Some(outcome) = self.limit_refusal(now, client, query, asker, reply)
-        {
-            return outcome;
-        }
-        let Shard { images, compressor, counters, note, .. } = self;
-        let opt = asker.opt(images, refusal.error);
-        let writer = Writer::new(reply, asker.limit.into(), query.question, opt, compressor, images.hash_key);
-        note.replied(counters, refusal.rcode as u16, false);
-        Outcome::Reply(writer.finish(asker.id, asker.flags | flags::QR | refusal.recursion, refusal.rcode))
-    }
 }
 
 /// A part's share of a shard's seed: a stream of numbers of its own, so that it tells nothing of the others.
@@ -625,58 +586,4 @@ fn check(images: &Images) {
     assert!(images.identity.len() <= IDENTITY_OCTETS_MAX && images.version.len() <= IDENTITY_OCTETS_MAX);
     assert!(images.bounds.resolves <= RESOLVES_MAX);
     assert!(images.cache.min_ttl <= images.cache.max_ttl);
-}
-
-impl Refusal {
-    fn formerr() -> Refusal {
-        let counter: fn(&mut Counters) -> &mut u64 = |c| &mut c.formerr;
-        Refusal { rcode: Rcode::FormErr, error: None, recursion: 0, policy: Policy::None, counter: Some(counter) }
-    }
-
-    /// The name is no zone of ours, as a transfer or NOTIFY would have it.
-    fn not_auth() -> Refusal {
-        let counter: fn(&mut Counters) -> &mut u64 = |c| &mut c.notauth;
-        Refusal { rcode: Rcode::NotAuth, error: None, recursion: 0, policy: Policy::Route, counter: Some(counter) }
-    }
-
-    fn prohibited(policy: Policy, counter: fn(&mut Counters) -> &mut u64) -> Refusal {
-        let error = Some(ExtendedError::Prohibited);
-        Refusal { rcode: Rcode::Refused, error, recursion: 0, policy, counter: Some(counter) }
-    }
-
-    /// REFUSED; whoever found the reason has counted it.
-    fn counted(policy: Policy, error: ExtendedError) -> Refusal {
-        Refusal { rcode: Rcode::Refused, error: Some(error), recursion: 0, policy, counter: None }
-    }
-
-    /// The question is not taken to upstreams of this kind.
-    fn limited(refused: Option<resolve::Refused>, kind: Kind) -> Refusal {
-        let refusal = |counter| Refusal {
-            rcode: Rcode::Refused,
-            error: Some(ExtendedError::Other),
-            recursion: kind.recursion(),
-            policy: Policy::Bound,
-            counter,
-        };
-        match refused {
-            None => refusal(None),
-            Some(resolve::Refused::Resolves) => refusal(Some(|c| &mut c.refused_resolves)),
-            Some(resolve::Refused::Waiters) => refusal(Some(|c| &mut c.refused_waiters)),
-            Some(resolve::Refused::Zone) => refusal(Some(|c| &mut c.refused_zone)),
-            Some(resolve::Refused::Background) => unreachable!("somebody waits"),
-            Some(resolve::Refused::NoServers) => Refusal {
-                rcode: Rcode::ServFail,
-                error: Some(ExtendedError::NoReachableAuthority),
-                policy: Policy::None,
-                ..refusal(Some(|c| &mut c.servfail_no_servers))
-            },
-        }
-    }
-
-    /// The zone is not loaded, or has expired: others may have it, and the asker shall go on to them.
-    fn not_ready() -> Refusal {
-        let error = Some(ExtendedError::NotReady);
-        let counter: fn(&mut Counters) -> &mut u64 = |c| &mut c.servfail_zone;
-        Refusal { rcode: Rcode::ServFail, error, recursion: 0, policy: Policy::None, counter: Some(counter) }
-    }
 }

@@ -45,7 +45,7 @@ use self::failures::Failures;
 pub use self::flush::Flush;
 use self::store::{Start, Store};
 use self::table::Place;
-pub use self::view::{Cached, Listed};
+pub use self::view::{Cached, Listed, Looked};
 use crate::images::CacheSettings;
 use crate::limits::CACHE_ENTRY_OCTETS_MAX;
 use crate::telemetry::Counters;

@@ -15,6 +15,10 @@ use crate::wire::u16_at;
 /// The types that a name is looked up with: those that the registry has given out, and those for private use (RFC 6895
 /// §3.1). Zero is where denials of the name are.
 const TYPES: [core::ops::RangeInclusive<u16>; 3] = [0..=261, 32_768..=32_769, 65_280..=65_534];
+/// Answers of one name that are shown.
+const LOOK_ANSWERS: usize = 64;
+/// Octets of their messages, all together: whoever fills a cache with long answers does not get to hold a core up.
+const LOOK_OCTETS: usize = 256 << 10;
 /// Entries that are looked at for one part of a list.
 const LIST_ENTRIES: usize = 1_024;
 
@@ -39,6 +43,15 @@ pub struct Cached {
     pub message: Vec<u8>,
 }
 
+/// The answers that are kept for a name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Looked {
+    /// The first of them: 64 at most, with messages of 256 KiB at most.
+    pub answers: Vec<Cached>,
+    /// Further ones.
+    pub left_out: usize,
+}
+
 /// A part of a list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listed {
@@ -50,22 +63,28 @@ pub struct Listed {
 
 impl Cache {
     /// The answers of `era` that are kept for a name, whatever their type, as far as [`TYPES`] has it: some two thousand
-    /// looks into the table.
-    pub fn look(&self, now: Time, era: u16, name: &Name) -> Vec<Cached> {
-        let Some(name) = KeyedName::new(&self.hash_key, name.as_wire()) else { return Vec::new() };
-        let mut found = Vec::new();
+    /// looks into the table, and [`LOOK_OCTETS`] to copy.
+    pub fn look(&self, now: Time, era: u16, name: &Name) -> Looked {
+        let Some(name) = KeyedName::new(&self.hash_key, name.as_wire()) else { return Looked::default() };
+        let (mut looked, mut room) = (Looked::default(), LOOK_OCTETS);
         for qtype in TYPES.into_iter().flatten() {
             for (dnssec_ok, checking_disabled) in [(false, false), (true, false), (false, true), (true, true)] {
                 let key = Key { qtype, dnssec_ok, checking_disabled, era };
                 if let Some((place, head)) = self.store.find(key.hash(&self.hash_key, &name), name.as_wire(), key)
                     && let Some(cached) = self.cached(now, place, &head)
                 {
+                    let octets = self.store.answer_behind(place, &head).message().len();
+                    if looked.answers.len() == LOOK_ANSWERS || octets > room {
+                        looked.left_out += 1;
+                        continue;
+                    }
+                    room -= octets;
                     let message = self.reply_of(now, place, &head);
-                    found.push(Cached { message, ..cached });
+                    looked.answers.push(Cached { message, ..cached });
                 }
             }
         }
-        found
+        looked
     }
 
     /// A part of the answers of `era` for `below` and the names below it, in the order of the table. `cursor` is zero at

@@ -220,6 +220,13 @@ pub(super) fn mapped(address: IpAddr) -> [u8; 16] {
     }
 }
 
+/// Gives back the memory of a chunk that is far from full: as it waits for its reader it is to cost what it has.
+pub(super) fn trim(octets: &mut Vec<u8>) {
+    if octets.len() < octets.capacity() / 2 {
+        octets.shrink_to_fit();
+    }
+}
+
 /// Entries on their way to a reader.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Chunk {
@@ -231,6 +238,11 @@ pub struct Chunk {
 }
 
 impl Chunk {
+    /// Octets of memory that it takes.
+    pub fn octets(&self) -> usize {
+        self.octets.capacity()
+    }
+
     /// The entries, in the order in which they were written.
     pub fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
         let mut rest = &self.octets[..];
@@ -271,6 +283,7 @@ impl Log {
     pub(crate) fn set_sample(&mut self, sample: u32) {
         if self.chunk.sample != sample && self.chunk.entries > 0 {
             self.unsent.clear();
+            trim(&mut self.chunk.octets);
             self.former.push_back(std::mem::take(&mut self.chunk));
         }
         self.chunk.sample = sample;
@@ -289,6 +302,13 @@ impl Log {
         self.chunk.octets.len() >= LOG_CHUNK_OCTETS || !self.former.is_empty()
     }
 
+    /// Whether there is so much that a chunk is taken in the midst of an event, and not at the end of its batch: as soon as
+    /// it is full, where no reply in it is still to be sent, and otherwise at four times as much.
+    pub fn cannot_wait(&self) -> bool {
+        let octets = self.chunk.octets.len();
+        octets >= LOG_CHUNK_OCTETS && (self.unsent.is_empty() || octets >= 4 * LOG_CHUNK_OCTETS)
+    }
+
     /// What has been written since the last time, if anything: until it returns `None`, since each change of the sample
     /// begins a chunk. Between two batches: what is not sent yet has no latency.
     pub fn take(&mut self) -> Option<Chunk> {
@@ -299,6 +319,7 @@ impl Log {
         if self.chunk.entries == 0 {
             return None;
         }
+        trim(&mut self.chunk.octets);
         let sample = self.chunk.sample;
         Some(core::mem::replace(&mut self.chunk, Chunk { sample, ..Chunk::default() }))
     }
@@ -386,5 +407,33 @@ mod tests {
         let capacity = log.chunk.octets.capacity();
         assert!(log.chunk.octets.len() < LOG_CHUNK_OCTETS + FIXED_OCTETS + 255);
         assert!(capacity >= LOG_CHUNK_OCTETS + 64 * (FIXED_OCTETS + 255), "a batch beyond it does not move it");
+        assert_eq!(log.take().unwrap().octets(), capacity, "nor does taking it");
+    }
+
+    #[test]
+    fn a_full_chunk_waits_for_replies_that_are_to_be_sent_and_not_for_ever() {
+        let mut log = Log::default();
+        let mut entries = 0;
+        for (unsent, octets) in [(false, LOG_CHUNK_OCTETS), (true, 4 * LOG_CHUNK_OCTETS)] {
+            log.push(&entry(&[1; 255]), unsent);
+            while !log.cannot_wait() {
+                log.push(&entry(&[1; 255]), false);
+            }
+            entries = log.take().unwrap().entries as usize;
+            assert_eq!(entries, octets.div_ceil(FIXED_OCTETS + 255));
+        }
+        assert!(entries > 0 && !log.cannot_wait());
+    }
+
+    #[test]
+    fn a_chunk_that_is_far_from_full_holds_no_memory_for_more() {
+        let mut log = Log::default();
+        for sample in [1, 2] {
+            log.set_sample(sample);
+            log.push(&entry(b"\x01a\x00"), false);
+        }
+        let chunks: Vec<Chunk> = core::iter::from_fn(|| log.take()).collect();
+        assert_eq!(chunks.len(), 2);
+        assert!(chunks.iter().all(|chunk| chunk.octets() < 2 * (FIXED_OCTETS + 3)), "{chunks:?}");
     }
 }

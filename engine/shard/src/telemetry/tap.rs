@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use super::log::mapped;
+use super::log::{mapped, trim};
 use crate::limits::TAP_CHUNK_OCTETS;
 use crate::time::Time;
 
@@ -102,6 +102,11 @@ pub struct Chunk {
 }
 
 impl Chunk {
+    /// Octets of memory that it takes.
+    pub fn octets(&self) -> usize {
+        self.octets.capacity()
+    }
+
     /// The messages, in the order in which they were written.
     pub fn messages(&self) -> impl Iterator<Item = Message<'_>> {
         let mut rest = &self.octets[..];
@@ -151,10 +156,17 @@ impl Tap {
         self.chunk.octets.len() >= TAP_CHUNK_OCTETS
     }
 
+    /// Whether there is so much that a chunk is taken in the midst of an event, and not at the end of its batch: as soon as
+    /// it is full, where no reply in it is still to be sent, and otherwise at four times as much.
+    pub fn cannot_wait(&self) -> bool {
+        self.is_full() && (self.unsent.is_empty() || self.chunk.octets.len() >= 4 * TAP_CHUNK_OCTETS)
+    }
+
     /// What has been taken since the last time, if anything. Between two batches: what is not sent yet has the time of its
     /// request.
     pub fn take(&mut self) -> Option<Chunk> {
         self.unsent.clear();
+        trim(&mut self.chunk.octets);
         (self.chunk.messages > 0).then(|| core::mem::take(&mut self.chunk))
     }
 }
@@ -193,5 +205,54 @@ mod tests {
             let chunk = Chunk { octets: chunk.octets[..cut].to_vec(), messages: 2 };
             assert_eq!(chunk.messages().count(), 0, "{cut}");
         }
+    }
+
+    fn of_octets(octets: &[u8]) -> Message<'_> {
+        Message {
+            kind: Kind::ClientResponse,
+            tcp: true,
+            asked: Time::ZERO,
+            at: Time::ZERO,
+            peer: "192.0.2.7:4711".parse().unwrap(),
+            local: None,
+            listener: 0,
+            octets,
+        }
+    }
+
+    #[test]
+    fn a_full_chunk_waits_for_replies_that_are_to_be_sent_and_not_for_ever() {
+        let octets = [7; 60_000];
+        let long = of_octets(&octets);
+        let mut tap = Tap::default();
+        while !tap.is_full() {
+            assert!(!tap.cannot_wait());
+            tap.push(&long);
+        }
+        assert!(tap.cannot_wait(), "nobody waits for it to be sent");
+        assert_eq!(tap.take().unwrap().messages, 5);
+        tap.push_unsent(&long);
+        let mut messages = 1;
+        while !tap.cannot_wait() {
+            tap.push(&long);
+            messages += 1;
+        }
+        assert_eq!(messages, 4 * TAP_CHUNK_OCTETS / 60_060 + 1);
+        tap.sent(Time::from_micros(5));
+        let chunk = tap.take().unwrap();
+        assert_eq!(chunk.messages().next().map(|first| first.at), Some(Time::from_micros(5)));
+        assert!(!tap.is_full() && !tap.cannot_wait());
+    }
+
+    #[test]
+    fn a_chunk_that_is_far_from_full_holds_no_memory_for_more() {
+        let mut tap = Tap::default();
+        tap.push(&of_octets(&[7; 300]));
+        let chunk = tap.take().unwrap();
+        assert!((FIXED_OCTETS + 300..2 * (FIXED_OCTETS + 300)).contains(&chunk.octets()), "{}", chunk.octets());
+        while !tap.is_full() {
+            tap.push(&of_octets(&[7; 300]));
+        }
+        assert_eq!(tap.take().unwrap().octets(), TAP_CHUNK_OCTETS + TAP_CHUNK_OCTETS / 4, "a full one is not moved");
     }
 }

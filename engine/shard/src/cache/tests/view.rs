@@ -11,8 +11,11 @@ use crate::wire::rdata::rtype;
 
 const STALE: CacheSettings = CacheSettings { stale: Duration::from_secs(1000), prefetch: true, ..SETTINGS };
 
+/// All that is kept for a name.
 fn look(world: &World, text: &str) -> Vec<Cached> {
-    world.cache.look(world.now, KEY.era, &wire(text))
+    let Looked { answers, left_out } = world.cache.look(world.now, KEY.era, &wire(text));
+    assert_eq!(left_out, 0);
+    answers
 }
 
 /// Every part of a list.
@@ -71,6 +74,25 @@ fn a_denial_is_shown_once_with_the_type_that_brought_it() {
     let found = look(&world, "none.test");
     assert_eq!(found.iter().map(|cached| (cached.qtype, cached.rcode)).collect::<Vec<_>>(), [(rtype::A, 3)]);
     assert_eq!(found[0].message[3] & 15, 3);
+}
+
+#[test]
+fn of_many_or_long_answers_some_are_shown_and_all_are_counted() {
+    const KEPT: u16 = 100;
+    for (data, shown) in [(4, 64), (60_000, 4)] {
+        let mut world = World::new(CacheSettings { octets: 64 << 20, ..SETTINGS });
+        let name = name("n1.test");
+        let head = [&b"\xc0\x0c\xff\0\0\x01\0\0\0\x3c"[..], &(data as u16).to_be_bytes()].concat();
+        let record = [head, vec![0; data]].concat();
+        for qtype in 65_280..65_280 + KEPT {
+            world.keep(&name, Key { qtype, ..KEY }, &message(0, name.as_wire(), [&[&record], &[], &[]]));
+        }
+        let looked = world.cache.look(world.now, KEY.era, &wire("n1.test"));
+        assert_eq!((looked.answers.len(), looked.left_out), (shown, usize::from(KEPT) - shown), "{data}");
+        assert!(looked.answers.iter().all(|cached| cached.message.len() > data));
+        world.pass(61);
+        assert_eq!(world.cache.look(world.now, KEY.era, &wire("n1.test")), Looked::default(), "what is gone is gone");
+    }
 }
 
 #[test]

@@ -62,8 +62,8 @@ pub struct Listed {
 }
 
 impl Cache {
-    /// The answers of `era` that are kept for a name, whatever their type, as far as [`TYPES`] has it: some two thousand
-    /// looks into the table, and [`LOOK_OCTETS`] to copy.
+    /// The answers of `era` that are kept for a name, whatever their type, as far as `TYPES` has it: some two thousand
+    /// looks into the table, and `LOOK_OCTETS` to copy.
     pub fn look(&self, now: Time, era: u16, name: &Name) -> Looked {
         let Some(name) = KeyedName::new(&self.hash_key, name.as_wire()) else { return Looked::default() };
         let (mut looked, mut room) = (Looked::default(), LOOK_OCTETS);

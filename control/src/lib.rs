@@ -6,6 +6,7 @@
 //! | module | owns |
 //! |---|---|
 //! | `api` | what programs and `ringdns ctl` may ask and change |
+//! | [`calendar`] | dates |
 //! | [`catalog`] | catalog zones: read, compared with what is served, made |
 //! | [`config`] | the configuration file: every setting, declared once |
 //! | `confined` | what of the file system is needed |
@@ -28,6 +29,7 @@
 #![forbid(unsafe_code)]
 
 mod api;
+pub mod calendar;
 pub mod catalog;
 pub mod config;
 mod configuration;

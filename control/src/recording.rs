@@ -187,10 +187,33 @@ impl<C: Recorded> Drop for Waiting<C> {
     }
 }
 
+/// What cores record, for tests.
+#[cfg(test)]
+pub(crate) mod testing {
+    use ringdns_shard::Time;
+    use ringdns_shard::telemetry::tap::{Chunk, Kind, Message, Tap};
+
+    /// A chunk of so many messages of so many octets each.
+    pub(crate) fn messages(count: u32, octets: usize) -> Chunk {
+        let mut tap = Tap::default();
+        let message = Message {
+            kind: Kind::ClientQuery,
+            tcp: false,
+            asked: Time::ZERO,
+            at: Time::ZERO,
+            peer: "192.0.2.7:4711".parse().unwrap(),
+            local: None,
+            listener: 0,
+            octets: &vec![7; octets],
+        };
+        (0..count).for_each(|_| tap.push(&message));
+        tap.take().unwrap()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use ringdns_shard::Time;
-    use ringdns_shard::telemetry::tap::{Kind, Message, Tap};
 
     use super::*;
 
@@ -204,21 +227,9 @@ mod tests {
         handed(chunk)
     }
 
-    /// A chunk of messages of so many octets each.
+    /// Messages of so many octets each.
     fn tapped(messages: u32, octets: usize) -> Handed<tap::Chunk> {
-        let mut tap = Tap::default();
-        let message = Message {
-            kind: Kind::ClientResponse,
-            tcp: true,
-            asked: Time::ZERO,
-            at: Time::ZERO,
-            peer: "192.0.2.7:4711".parse().unwrap(),
-            local: None,
-            listener: 0,
-            octets: &vec![7; octets],
-        };
-        (0..messages).for_each(|_| tap.push(&message));
-        handed(tap.take().unwrap())
+        handed(testing::messages(messages, octets))
     }
 
     fn lost(counter: &AtomicU64) -> u64 {

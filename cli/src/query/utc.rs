@@ -1,5 +1,7 @@
 //! Seconds since 1970 as a date in UTC, for the `;; WHEN` line and the times in RRSIG records. Reads no clock.
 
+use ringdns_control::calendar::date;
+
 /// A moment in UTC, in the proleptic Gregorian calendar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Utc {
@@ -18,22 +20,8 @@ impl Utc {
     /// The moment `seconds` after 1970-01-01T00:00:00, leap seconds not counted.
     pub(super) fn from_unix(seconds: u64) -> Utc {
         let days = seconds / 86_400;
-        // Years begin on 1 March here, so that the leap day is a year's last and month lengths follow one formula;
-        // 719,468 days lie between 0000-03-01 and 1970-01-01, and 146,097 days are 400 years.
-        let since_march_0000 = days + 719_468;
-        let era = since_march_0000 / 146_097;
-        let day_of_era = since_march_0000 % 146_097;
-        let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        let march_month = (5 * day_of_year + 2) / 153;
-        let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
-        Utc {
-            year: era * 400 + year_of_era + u64::from(month <= 2),
-            month,
-            day: day_of_year - (153 * march_month + 2) / 5 + 1,
-            weekday: (days + 4) % 7,
-            second: seconds % 86_400,
-        }
+        let (year, month, day) = date(days);
+        Utc { year, month, day, weekday: (days + 4) % 7, second: seconds % 86_400 }
     }
 
     /// As `date` writes it: `Fri Nov 20 12:33:55 UTC 2026`.

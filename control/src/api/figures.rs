@@ -134,7 +134,7 @@ impl Counted {
         ] {
             add(|counted| &mut counted.replies, code, count);
         }
-        for class in TypeClass::ALL {
+        for &class in TypeClass::ALL {
             add(|counted| &mut counted.types, class.name(), snapshot.telemetry.types[class as usize]);
         }
         for (reason, count) in [

@@ -325,34 +325,6 @@ pub(super) struct TopAsked {
     limit: Option<String>,
 }
 
-const TOPS: [Top; 10] = [
-    Top::Names,
-    Top::BlockedNames,
-    Top::Clients,
-    Top::BlockedClients,
-    Top::Types,
-    Top::Rcodes,
-    Top::Outcomes,
-    Top::Policies,
-    Top::Transports,
-    Top::Upstreams,
-];
-
-fn top_name(top: Top) -> &'static str {
-    match top {
-        Top::Names => "names",
-        Top::BlockedNames => "blocked_names",
-        Top::Clients => "clients",
-        Top::BlockedClients => "blocked_clients",
-        Top::Types => "types",
-        Top::Rcodes => "rcodes",
-        Top::Outcomes => "outcomes",
-        Top::Policies => "policies",
-        Top::Transports => "transports",
-        Top::Upstreams => "upstreams",
-    }
-}
-
 /// A ranking, the most queries first.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Ranking {
@@ -383,11 +355,11 @@ struct Place {
 pub(super) async fn top(State(pages): State<Pages>, uri: Uri) -> Answered<Ranking> {
     let (filter, top): (FilterAsked, TopAsked) = parameters(&uri, &["of", "limit"])?;
     let filter = filter.filter()?;
-    let of = word("of", top.of.as_deref(), &TOPS, top_name)?.unwrap_or(Top::Names);
+    let of = word("of", top.of.as_deref(), &Top::ALL, Top::name)?.unwrap_or(Top::Names);
     let limit = limit(top.limit.as_deref(), RANKS_DEFAULT)?;
     let ranking = asked(pages, move |log| log.top(&filter, of, limit)).await?;
     let ranked = ranking.places.into_iter().map(|place| Place { value: place.key, queries: place.queries }).collect();
-    Ok(Answer(Ranking { of: top_name(of), ranked, error: ranking.error }))
+    Ok(Answer(Ranking { of: of.name(), ranked, error: ranking.error }))
 }
 
 #[cfg(test)]
@@ -468,8 +440,8 @@ mod tests {
 
     #[test]
     fn every_ranking_has_a_name_of_its_own() {
-        for top in TOPS {
-            assert_eq!(TOPS.iter().filter(|other| top_name(**other) == top_name(top)).count(), 1);
+        for top in Top::ALL {
+            assert_eq!(Top::ALL.iter().filter(|other| other.name() == top.name()).count(), 1);
         }
     }
 }

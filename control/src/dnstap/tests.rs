@@ -8,12 +8,11 @@ use std::thread::{JoinHandle, spawn};
 
 use ringdns_shard::Time;
 use ringdns_shard::telemetry::Handed;
-use ringdns_shard::telemetry::tap::{Kind, Message, Tap};
 use tempfile::TempDir;
 
 use super::frames::{Control, PREFIX_OCTETS, check, control_octets};
 use super::*;
-use crate::recording::{Recorder, recordings};
+use crate::recording::{Recorder, recordings, testing};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -76,19 +75,7 @@ impl Scene {
 
     /// A core hands over a chunk of messages of so many octets.
     fn hand_over(&mut self, messages: u32, octets: usize) {
-        let mut tap = Tap::default();
-        let message = Message {
-            kind: Kind::ClientQuery,
-            tcp: false,
-            asked: Time::ZERO,
-            at: Time::ZERO,
-            peer: "192.0.2.7:4711".parse().unwrap(),
-            local: None,
-            listener: 0,
-            octets: &vec![7; octets],
-        };
-        (0..messages).for_each(|_| tap.push(&message));
-        let chunk = tap.take().unwrap();
+        let chunk = testing::messages(messages, octets);
         self.recorder.tapped(Handed { core: 0, now: Time::ZERO, unix_micros: 1_700_000_000_000_000, chunk });
         self.handed += u64::from(messages);
     }

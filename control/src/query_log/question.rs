@@ -162,6 +162,38 @@ pub(crate) enum Top {
     Upstreams,
 }
 
+impl Top {
+    /// Everything that can be ranked.
+    pub(crate) const ALL: [Top; 10] = [
+        Top::Names,
+        Top::BlockedNames,
+        Top::Clients,
+        Top::BlockedClients,
+        Top::Types,
+        Top::Rcodes,
+        Top::Outcomes,
+        Top::Policies,
+        Top::Transports,
+        Top::Upstreams,
+    ];
+
+    /// What the ranking is called by those who ask for it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Top::Names => "names",
+            Top::BlockedNames => "blocked_names",
+            Top::Clients => "clients",
+            Top::BlockedClients => "blocked_clients",
+            Top::Types => "types",
+            Top::Rcodes => "rcodes",
+            Top::Outcomes => "outcomes",
+            Top::Policies => "policies",
+            Top::Transports => "transports",
+            Top::Upstreams => "upstreams",
+        }
+    }
+}
+
 /// A place in a ranking.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Ranked {

@@ -205,18 +205,7 @@ fn answers_are_those_of_a_search_from_end_to_end() {
         for width in [1, 7, 86_400] {
             assert_eq!(reader.series(&filter, width).unwrap(), series(&expected, width), "{filter:?}");
         }
-        for of in [
-            Top::Names,
-            Top::BlockedNames,
-            Top::Clients,
-            Top::BlockedClients,
-            Top::Types,
-            Top::Rcodes,
-            Top::Outcomes,
-            Top::Policies,
-            Top::Transports,
-            Top::Upstreams,
-        ] {
+        for of in Top::ALL {
             let ranking = reader.top(&filter, of, 4).unwrap();
             let places = ranking.places.iter().map(|place| (place.key.clone(), place.rows, place.queries));
             let mut counts = counts(&expected, of);

@@ -10,32 +10,9 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use crate::limits::LOG_CHUNK_OCTETS;
+use crate::telemetry::words::words;
 use crate::time::Time;
 use crate::transport::Transport;
-
-macro_rules! words {
-    ($(#[doc = $enum_doc:literal])+ $type:ident { $($(#[doc = $doc:literal])+ $variant:ident = $name:literal,)+ }) => {
-        $(#[doc = $enum_doc])+
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        #[repr(u8)]
-        pub enum $type { $($(#[doc = $doc])+ $variant,)+ }
-
-        impl $type {
-            /// All of them, in the order of their numbers.
-            pub const ALL: &'static [$type] = &[$($type::$variant),+];
-
-            /// What it is called in figures and logs.
-            pub const fn name(self) -> &'static str {
-                match self { $($type::$variant => $name,)+ }
-            }
-
-            /// The one of this number.
-            pub fn from_number(number: u8) -> Option<$type> {
-                $type::ALL.get(usize::from(number)).copied()
-            }
-        }
-    };
-}
 
 words! {
     /// What came of a query.

@@ -4,12 +4,14 @@
 pub mod histogram;
 pub mod log;
 pub mod tap;
+mod words;
 
 pub use histogram::Histogram;
 
 use crate::time::Time;
 use crate::transport::Transport;
 use crate::wire::rdata::rtype;
+use words::words;
 
 /// What a core has recorded, on its way to a reader.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,38 +26,38 @@ pub struct Handed<C> {
     pub chunk: C,
 }
 
-/// Types that queries are counted by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum TypeClass {
-    /// A.
-    A,
-    /// AAAA.
-    Aaaa,
-    /// HTTPS and SVCB.
-    Https,
-    /// CNAME and DNAME.
-    Cname,
-    /// NS.
-    Ns,
-    /// SOA.
-    Soa,
-    /// MX.
-    Mx,
-    /// TXT.
-    Txt,
-    /// PTR.
-    Ptr,
-    /// SRV.
-    Srv,
-    /// DS, DNSKEY, RRSIG, NSEC, NSEC3, NSEC3PARAM, CDS, CDNSKEY.
-    Dnssec,
-    /// ANY.
-    Any,
-    /// AXFR and IXFR.
-    Transfer,
-    /// Every other.
-    Other,
+words! {
+    /// Types that queries are counted by.
+    TypeClass {
+        /// A.
+        A = "A",
+        /// AAAA.
+        Aaaa = "AAAA",
+        /// HTTPS and SVCB.
+        Https = "HTTPS",
+        /// CNAME and DNAME.
+        Cname = "CNAME",
+        /// NS.
+        Ns = "NS",
+        /// SOA.
+        Soa = "SOA",
+        /// MX.
+        Mx = "MX",
+        /// TXT.
+        Txt = "TXT",
+        /// PTR.
+        Ptr = "PTR",
+        /// SRV.
+        Srv = "SRV",
+        /// DS, DNSKEY, RRSIG, NSEC, NSEC3, NSEC3PARAM, CDS, CDNSKEY.
+        Dnssec = "DNSSEC",
+        /// ANY.
+        Any = "ANY",
+        /// AXFR and IXFR.
+        Transfer = "transfer",
+        /// Every other.
+        Other = "other",
+    }
 }
 
 /// Figures of a core that are more than one number.
@@ -104,50 +106,10 @@ const CLASSES: [TypeClass; 256] = {
 };
 
 impl TypeClass {
-    /// How many there are.
-    pub const COUNT: usize = TypeClass::ALL.len();
-    /// Every class, in the order of its number.
-    pub const ALL: [TypeClass; 14] = [
-        TypeClass::A,
-        TypeClass::Aaaa,
-        TypeClass::Https,
-        TypeClass::Cname,
-        TypeClass::Ns,
-        TypeClass::Soa,
-        TypeClass::Mx,
-        TypeClass::Txt,
-        TypeClass::Ptr,
-        TypeClass::Srv,
-        TypeClass::Dnssec,
-        TypeClass::Any,
-        TypeClass::Transfer,
-        TypeClass::Other,
-    ];
-
     /// The class of a type.
     #[inline]
     pub fn of(rtype: u16) -> TypeClass {
         CLASSES.get(usize::from(rtype)).copied().unwrap_or(TypeClass::Other)
-    }
-
-    /// What it is called in figures.
-    pub const fn name(self) -> &'static str {
-        match self {
-            TypeClass::A => "A",
-            TypeClass::Aaaa => "AAAA",
-            TypeClass::Https => "HTTPS",
-            TypeClass::Cname => "CNAME",
-            TypeClass::Ns => "NS",
-            TypeClass::Soa => "SOA",
-            TypeClass::Mx => "MX",
-            TypeClass::Txt => "TXT",
-            TypeClass::Ptr => "PTR",
-            TypeClass::Srv => "SRV",
-            TypeClass::Dnssec => "DNSSEC",
-            TypeClass::Any => "ANY",
-            TypeClass::Transfer => "transfer",
-            TypeClass::Other => "other",
-        }
     }
 }
 
@@ -416,7 +378,7 @@ mod tests {
         assert_eq!((of(TypeClass::Txt), of(TypeClass::Ptr), of(TypeClass::Srv)), (vec![16], vec![12], vec![33]));
         assert_eq!(of(TypeClass::Dnssec), [43, 46, 47, 48, 50, 51, 59, 60]);
         assert_eq!((of(TypeClass::Any), of(TypeClass::Transfer)), (vec![255], vec![251, 252]));
-        assert_eq!(TypeClass::ALL.map(|class| of(class).len()).iter().sum::<usize>(), 1 << 16);
+        assert_eq!(TypeClass::ALL.iter().map(|&class| of(class).len()).sum::<usize>(), 1 << 16);
         assert!(TypeClass::ALL.iter().enumerate().all(|(number, &class)| class as usize == number));
     }
 

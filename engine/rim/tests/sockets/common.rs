@@ -182,7 +182,7 @@ impl Running {
             if condition(&counters) {
                 return;
             }
-            assert!(Instant::now() < end, "waited for {what}: {counters:?}");
+            assert!(Instant::now() < end, "waited for {what}: {counters:?} {:?}", self.shard_counters());
             std::thread::sleep(Duration::from_millis(5));
         }
     }

@@ -46,7 +46,7 @@ pub(in crate::ctl) fn status(object: &Value) -> String {
             writeln!(text, "  {title:10} {line}").expect("a string takes every write");
         }
     }
-    text + &indented(&upstreams(object), 4)
+    text + &indented(&servers(object), 4)
 }
 
 fn zones(zones: &Value) -> String {
@@ -99,8 +99,13 @@ const COLUMNS: [Column; 11] = [
     Figures("OUTAGES"),
 ];
 
-/// A table of the upstream servers, and the pools that have none.
+/// A table of the upstream servers, and the pools that have none; or that there are neither.
 pub(in crate::ctl) fn upstreams(object: &Value) -> String {
+    let text = servers(object);
+    if text.is_empty() { "no upstream servers: nothing is forwarded\n".into() } else { text }
+}
+
+fn servers(object: &Value) -> String {
     let rows: Vec<[String; 11]> = items(object, "upstreams").map(row).collect();
     let mut text = if rows.is_empty() { String::new() } else { Table::whole(COLUMNS, &rows) };
     if let Some(more @ 1..) = object["upstreams_left_out"].as_u64() {
@@ -186,5 +191,6 @@ ringdns 0.1.0, up for 1d01h; 1 of 2 cores answer; draining
         let bare = status(&json!({}));
         assert!(bare.starts_with("ringdns -, up for -; - of 0 cores answer\n"), "{bare}");
         assert!(!bare.contains("query log") && !bare.contains("dnstap") && !bare.contains("SERVER"), "{bare}");
+        assert!(!bare.contains("no upstream servers") && upstreams(&json!({})).starts_with("no upstream servers"));
     }
 }

@@ -87,12 +87,16 @@ impl Load {
     pub fn ask(&mut self, queries: usize) -> usize {
         let Load { shard, client, requests, reply } = self;
         let (began, sent, mut chunks) = (Time::from_secs(2), Time::from_micros(2_000_150), 0);
-        let mut requests = requests.iter().cycle().take(queries);
+        let mut requests = requests.iter().map(Vec::as_slice).cycle().take(queries);
+        let mut batch: [&[u8]; BATCH] = [&[]; BATCH];
         loop {
-            let batch = requests.by_ref().take(BATCH);
             let mut asked = 0;
-            for request in batch {
+            for (place, request) in batch.iter_mut().zip(requests.by_ref()) {
+                *place = request;
                 asked += 1;
+            }
+            shard.look_ahead(batch[..asked].iter().copied(), |octets| _ = black_box(octets));
+            for request in &batch[..asked] {
                 let outcome = shard.on_query(began, client, black_box(request), reply);
                 assert!(matches!(outcome, Outcome::Reply(_)), "{outcome:?}");
             }

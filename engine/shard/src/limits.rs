@@ -82,6 +82,8 @@ pub const APEXES_MAX: usize = 1 << 15;
 pub const APEX_LABELS_MAX: usize = 31;
 /// Secrets of cookies that are taken at once: while one takes another's place on many servers there are two.
 pub const COOKIE_SECRETS_MAX: usize = 4;
+/// Requests of a batch whose answers' memory is fetched ahead.
+pub const BATCH_AHEAD_MAX: usize = 64;
 /// Transfers of zones to others that a core has under way at once.
 pub const TRANSFERS_MAX: usize = 128;
 /// Octets of a message of an outgoing transfer: what compression pointers reach (14 bits). A record that needs more has a

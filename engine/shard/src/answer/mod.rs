@@ -22,6 +22,7 @@
 //! **What is left behind.** Each step that decides how a request is dealt with notes it; at the end `record` counts, and
 //! logs and taps where that is wanted.
 
+mod ahead;
 mod asker;
 mod authoritative;
 mod chaos;

@@ -20,6 +20,7 @@
 //! found whatever is asked for (RFC 2308 §5), and for names below by [`Cache::find_above`] (RFC 8020). Nothing is
 //! allocated for what is found: a hit touches the table, the entry's head, and what is copied.
 
+mod ahead;
 mod answer;
 mod denial;
 mod dump;

@@ -6,14 +6,27 @@
 /// The table.
 #[derive(Clone, Debug)]
 pub struct NameIndex {
-    /// A power of two of them.
-    slots: Box<[u64]>,
+    /// A power of two of them, little-endian: as octets, so that a slot can be fetched ahead.
+    slots: Box<[[u8; 8]]>,
+}
+
+/// A slot that holds nothing.
+const EMPTY: [u8; 8] = [0; 8];
+
+/// What the slot of a number holds.
+fn entry(hash: u64, number: u32) -> [u8; 8] {
+    (hash >> 32 << 32 | u64::from(number + 1)).to_le_bytes()
+}
+
+/// The number in a slot that is not empty.
+fn number_of(slot: [u8; 8]) -> u32 {
+    u64::from_le_bytes(slot) as u32 - 1
 }
 
 impl NameIndex {
     /// A table for `count` numbers.
     pub fn new(count: usize) -> NameIndex {
-        NameIndex { slots: vec![0; NameIndex::slots_for(count)].into() }
+        NameIndex { slots: vec![[0; 8]; NameIndex::slots_for(count)].into() }
     }
 
     fn slots_for(count: usize) -> usize {
@@ -30,10 +43,10 @@ impl NameIndex {
         assert!(number < u32::MAX);
         let mask = self.slots.len() - 1;
         let mut slot = hash as usize & mask;
-        while self.slots[slot] != 0 {
+        while self.slots[slot] != EMPTY {
             slot = (slot + 1) & mask;
         }
-        self.slots[slot] = hash >> 32 << 32 | u64::from(number + 1);
+        self.slots[slot] = entry(hash, number);
     }
 
     /// The number under `hash` that `is_it`.
@@ -42,7 +55,7 @@ impl NameIndex {
         let mask = self.slots.len() - 1;
         let mut slot = hash as usize & mask;
         loop {
-            let entry = self.slots[slot & mask];
+            let entry = u64::from_le_bytes(self.slots[slot & mask]);
             if entry == 0 {
                 return None;
             }
@@ -54,11 +67,17 @@ impl NameIndex {
         }
     }
 
+    /// The octets that [`NameIndex::find`] looks at first.
+    #[inline]
+    pub(crate) fn home(&self, hash: u64) -> &[u8] {
+        &self.slots[hash as usize & (self.slots.len() - 1)]
+    }
+
     /// Puts the number `new` in the place of `old`, which is there, under the same hash.
     pub fn replace(&mut self, hash: u64, old: u32, new: u32) {
         assert!(new < u32::MAX);
         let slot = self.slot_of(hash, old);
-        self.slots[slot] = hash >> 32 << 32 | u64::from(new + 1);
+        self.slots[slot] = entry(hash, new);
     }
 
     /// Takes out a number, which is there. What stands behind it moves up, each as far as its own hash lets it, so that
@@ -70,24 +89,24 @@ impl NameIndex {
         loop {
             slot = (slot + 1) & mask;
             let entry = self.slots[slot];
-            if entry == 0 {
+            if entry == EMPTY {
                 break;
             }
-            let home = hash_of((entry as u32) - 1) as usize & mask;
+            let home = hash_of(number_of(entry)) as usize & mask;
             let (walked, to_hole) = (slot.wrapping_sub(home) & mask, slot.wrapping_sub(hole) & mask);
             if walked >= to_hole {
                 self.slots[hole] = entry;
                 hole = slot;
             }
         }
-        self.slots[hole] = 0;
+        self.slots[hole] = EMPTY;
     }
 
     fn slot_of(&self, hash: u64, number: u32) -> usize {
         let mask = self.slots.len() - 1;
         let mut slot = hash as usize & mask;
-        while self.slots[slot] as u32 != number + 1 {
-            assert!(self.slots[slot] != 0, "the number is in the table");
+        while self.slots[slot] == EMPTY || number_of(self.slots[slot]) != number {
+            assert!(self.slots[slot] != EMPTY, "the number is in the table");
             slot = (slot + 1) & mask;
         }
         slot

@@ -42,6 +42,9 @@ pub(super) const HASHES_OCTETS: usize = 16;
 /// Octets of an RRset before its records.
 pub(super) const RRSET_OCTETS: usize = 16;
 
+/// Octets of a node that are fetched ahead: most nodes are no longer.
+const AHEAD_OCTETS: usize = 96;
+
 /// Bits of a node's flags.
 pub(super) mod node_flags {
     /// NS records below the apex: a zone cut.
@@ -219,6 +222,23 @@ impl Image {
     pub(super) fn wildcard(&self, name: &KeyedName, labels: usize) -> Option<Node<'_>> {
         let is_it = |number| self.at(number).name().strip_prefix(b"\x01*") == Some(name.suffix(labels));
         self.index.find(name.wildcard_hash(&self.key, labels), is_it).map(|number| self.at(number))
+    }
+
+    /// The octets of the index that a lookup of a name of this hash reads first.
+    #[inline]
+    pub(crate) fn ahead(&self, hash: u64) -> &[u8] {
+        self.index.home(hash)
+    }
+
+    /// The octets of the node that it reads next, or of another one whose hash is much the same; none where there is no
+    /// such name.
+    #[inline]
+    pub(crate) fn closer(&self, hash: u64) -> &[u8] {
+        let number = self.index.find(hash, |_| true);
+        number.map_or(&[], |number| {
+            let octets = self.at(number).octets;
+            &octets[..octets.len().min(AHEAD_OCTETS)]
+        })
     }
 
     #[inline]

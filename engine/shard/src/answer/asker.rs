@@ -8,7 +8,7 @@ use crate::guard::cookie::{COOKIE_OCTETS, Cookie};
 use crate::guard::rate::Address;
 use crate::images::Images;
 use crate::limits::{MESSAGE_OCTETS_MAX, UDP_PLAIN_OCTETS_MAX};
-use crate::wire::edns::{Edns, EdnsOption, ExtendedError, ReplyOpt};
+use crate::wire::edns::{DNSSEC_OK, Edns, EdnsOption, ExtendedError, ReplyOpt};
 use crate::wire::message::{Query, flags};
 
 /// What must be known of an asker to write the reply, whenever that is.
@@ -72,6 +72,24 @@ impl Asker {
             opt: self.opt(images, error),
             limit: self.limit.into(),
             stale: false,
+        }
+    }
+
+    /// Whether the asker wants signatures and proofs (RFC 4035 §3.2.1).
+    #[inline]
+    pub(super) fn dnssec_ok(&self) -> bool {
+        self.edns.is_some_and(|edns| edns.dnssec_ok)
+    }
+
+    /// The flags of the reply's OPT record, if there is one; `None` where that may have options.
+    #[inline]
+    pub(super) fn plain_opt(&self) -> Option<Option<u16>> {
+        match self.edns {
+            None => Some(None),
+            Some(AskerEdns { dnssec_ok, nsid: false, keepalive: false }) if self.cookie.is_none() => {
+                Some(Some(if dnssec_ok { DNSSEC_OK } else { 0 }))
+            }
+            Some(_) => None,
         }
     }
 

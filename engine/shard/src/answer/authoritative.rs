@@ -16,7 +16,7 @@ use crate::upstream::Target;
 use crate::wire::message::{HEADER_OCTETS, Query, Rcode, Section, flags};
 use crate::wire::name::{self, KeyedName};
 use crate::wire::rdata::{self, rtype};
-use crate::wire::writer::{Full, Owner, QUESTION_NAME, Writer};
+use crate::wire::writer::{Full, Owner, QUESTION_NAME, Ready, Writer};
 use crate::zone::Image;
 use crate::zone::image::{Denial, Node, RrSet};
 use crate::zone::lookup::{Found, Outcome as ZoneSays, lookup};
@@ -80,29 +80,42 @@ struct Steps<'s, 'w, 'b> {
 }
 
 impl Shard {
-    pub(super) fn answer_from_zone(&mut self, zone: u32, query: &Query<'_>, asker: Asker, reply: &mut [u8]) -> Outcome {
-        let Shard { images, name, other, chain, compressor, counters, note, .. } = self;
+    #[inline]
+    pub(super) fn answer_from_zone(
+        &mut self,
+        zone: u32,
+        query: &Query<'_>,
+        asker: &Asker,
+        reply: &mut [u8],
+    ) -> Outcome {
+        let Shard { images, name, counters, note, .. } = self;
         note.is(log::Outcome::Zone);
         counters.zone_answers += 1;
         let image = images.image(zone).expect("the caller has looked");
-        let dnssec_ok = asker.edns.is_some_and(|edns| edns.dnssec_ok);
+        let found = lookup(image, name, query.qtype);
+        if let Some(octets) = copy_answer(image, name, &found, query, asker, reply) {
+            note.replied(counters, rcode_of(&found) as u16, false);
+            return Outcome::Reply(octets);
+        }
+        self.answer_by_steps(zone, query, asker, reply)
+    }
+
+    /// The same where the answer has names to be compressed, or is more than one RRset, or does not fit.
+    #[inline(never)] // So that the commonest answers have a short way.
+    fn answer_by_steps(&mut self, zone: u32, query: &Query<'_>, asker: &Asker, reply: &mut [u8]) -> Outcome {
+        let Shard { images, name, other, chain, compressor, counters, note, .. } = self;
+        let image = images.image(zone).expect("the caller has looked");
+        let (qtype, dnssec_ok, proof) = (query.qtype, asker.dnssec_ok(), Proof::default());
         let opt = asker.opt(images, None);
         let mut writer = Writer::new(reply, asker.limit.into(), query.question, opt, compressor, images.hash_key);
-        let found = lookup(image, name, query.qtype);
+        let found = lookup(image, name, qtype);
+        chain.seen.clear();
+        chain.dnames.clear();
         let ended = Ended { rcode: Rcode::NoError, authoritative: true };
-        let (whole, ended) = match found.outcome {
-            // Most answers are one RRset without names in it.
-            ZoneSays::Answer(set) if rdata::layout(set.rtype).is_none() && !(found.wildcard && dnssec_ok) => {
-                (put(&mut writer, Section::Answer, QUESTION_NAME, set, dnssec_ok), ended)
-            }
-            _ => {
-                chain.seen.clear();
-                chain.dnames.clear();
-                let (qtype, proof, writer) = (query.qtype, Proof::default(), &mut writer);
-                let mut steps = Steps { images, name, other, chain, counters, writer, qtype, dnssec_ok, proof, ended };
-                let whole = steps.run(image, found);
-                (whole, steps.ended)
-            }
+        let (whole, ended) = {
+            let writer = &mut writer;
+            let mut steps = Steps { images, name, other, chain, counters, writer, qtype, dnssec_ok, proof, ended };
+            (steps.run(image, found), steps.ended)
         };
         if whole == Err(Full) {
             writer.truncate();
@@ -111,6 +124,48 @@ impl Shard {
         let authoritative = if ended.authoritative { flags::AA } else { 0 };
         Outcome::Reply(writer.finish(asker.id, asker.flags | flags::QR | authoritative, ended.rcode))
     }
+}
+
+/// The commonest answers are copied as they lie in the image: an RRset without names in it, with its signatures where they
+/// are wanted, and the SOA record of a denial that nobody wants proved. `None`: there is more to do.
+#[inline]
+fn copy_answer(
+    image: &Image,
+    name: &KeyedName,
+    found: &Found<'_>,
+    query: &Query<'_>,
+    asker: &Asker,
+    reply: &mut [u8],
+) -> Option<usize> {
+    let opt_flags = asker.plain_opt()?;
+    let dnssec_ok = asker.dnssec_ok();
+    let reply_flags = asker.flags | flags::QR | flags::AA;
+    match &found.outcome {
+        ZoneSays::Answer(set) if rdata::layout(set.rtype).is_none() && !(found.wildcard && dnssec_ok) => {
+            let (signatures, count) = match dnssec_ok {
+                true => (set.signatures.octets(), set.signatures.count() as u16),
+                false => (&[][..], 0),
+            };
+            let records = [set.records.octets(), signatures];
+            let count = set.count.checked_add(count)?;
+            let ready = Ready { question: query.question, section: Section::Answer, count, records, opt_flags };
+            ready.write(reply, asker.limit.into(), asker.id, reply_flags, Rcode::NoError)
+        }
+        ZoneSays::NoData | ZoneSays::NxDomain if !dnssec_ok || image.denial() == &Denial::None => {
+            let records = [image.negative().octets(name)?, &[]];
+            let ready = Ready { question: query.question, section: Section::Authority, count: 1, records, opt_flags };
+            let octets = ready.write(reply, asker.limit.into(), asker.id, reply_flags, rcode_of(found))?;
+            image.negative().settle(reply, HEADER_OCTETS + query.question.len(), name);
+            Some(octets)
+        }
+        _ => None,
+    }
+}
+
+/// What the response code says of a name that is no alias.
+#[inline]
+fn rcode_of(found: &Found<'_>) -> Rcode {
+    if matches!(found.outcome, ZoneSays::NxDomain) { Rcode::NxDomain } else { Rcode::NoError }
 }
 
 impl<'s> Steps<'s, '_, '_> {

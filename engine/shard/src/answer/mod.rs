@@ -376,7 +376,7 @@ impl Shard {
                 {
                     return Ok(outcome);
                 }
-                Ok(self.answer_from_zone(zone, query, asker, reply))
+                Ok(self.answer_from_zone(zone, query, &asker, reply))
             }
             Some(Target::Pools(_)) => self.answer_from_upstream(now, client, query, asker, reply),
             Some(Target::Refuse) | None => Err(Refusal::prohibited(Policy::Route, |c| &mut c.refused_route)),

@@ -43,7 +43,7 @@ impl Shard {
         let client = Client { peer, local: None, via: Transport::Udp, listener: 0, connection: 0 };
         let asker = Asker::new(&client, &query);
         let outcome = match zone {
-            Some(zone) => self.answer_from_zone(zone as u32, &query, asker, reply),
+            Some(zone) => self.answer_from_zone(zone as u32, &query, &asker, reply),
             None => match self.answer_chaos(&query, asker, reply) {
                 Ok(outcome) => outcome,
                 Err(refusal) => self.bare(header, refusal.rcode, reply),

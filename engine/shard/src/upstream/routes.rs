@@ -1,6 +1,8 @@
 //! Suffix to target: where names go.
 
+use crate::limits::LABELS_MAX;
 use crate::wire::index::NameIndex;
+use crate::wire::is_same;
 use crate::wire::name::{HashKey, KeyedName, Name};
 
 /// Where a name goes.
@@ -14,14 +16,17 @@ pub enum Target {
     Refuse,
 }
 
+/// There is no suffix as short.
+const NO_DEPTH: u8 = u8::MAX;
+
 /// Suffix to target; the longest suffix wins.
 #[derive(Clone, Debug)]
 pub struct Routes {
     entries: Vec<(Name, Target)>,
     /// Places in `entries` by suffix.
     index: NameIndex,
-    /// Bit i: there is a suffix of i labels.
-    depths: u128,
+    /// By labels of a name: how many labels the longest suffix has that such a name may have; [`NO_DEPTH`]: none.
+    depths: [u8; LABELS_MAX + 1],
 }
 
 impl Routes {
@@ -31,11 +36,17 @@ impl Routes {
         sorted.reverse();
         sorted.sort_by(|a, b| a.0.cmp(&b.0));
         sorted.dedup_by(|b, a| a.0 == b.0);
-        let mut routes = Routes { index: NameIndex::new(sorted.len()), entries: sorted, depths: 0 };
+        let mut routes =
+            Routes { index: NameIndex::new(sorted.len()), entries: sorted, depths: [NO_DEPTH; LABELS_MAX + 1] };
         for (i, (suffix, _)) in routes.entries.iter().enumerate() {
             let name = KeyedName::new(key, suffix.as_wire()).expect("a name of ours is whole");
-            routes.depths |= 1 << name.labels();
+            routes.depths[name.labels()] = name.labels() as u8;
             routes.index.insert(name.name_hash(), i as u32);
+        }
+        for labels in 1..=LABELS_MAX {
+            if routes.depths[labels] == NO_DEPTH {
+                routes.depths[labels] = routes.depths[labels - 1];
+            }
         }
         routes
     }
@@ -43,15 +54,15 @@ impl Routes {
     /// The target of the longest suffix of `name` that has at most `labels` labels, and how many it has.
     #[inline]
     pub fn find(&self, name: &KeyedName, labels: usize) -> Option<(&Target, usize)> {
-        let mut depths = self.depths & (u128::MAX >> (127 - labels));
-        while depths != 0 {
-            let depth = 127 - depths.leading_zeros() as usize;
-            let suffix = name.suffix(depth);
-            let is_it = |i| self.entries[i as usize].0.as_wire() == suffix;
-            if let Some(i) = self.index.find(name.suffix_hash(depth), is_it) {
-                return Some((&self.entries[i as usize].1, depth));
+        let mut depth = self.depths[labels];
+        while depth != NO_DEPTH {
+            let labels = usize::from(depth);
+            let suffix = name.suffix(labels);
+            let is_it = |i| is_same(self.entries[i as usize].0.as_wire(), suffix);
+            if let Some(i) = self.index.find(name.suffix_hash(labels), is_it) {
+                return Some((&self.entries[i as usize].1, labels));
             }
-            depths &= !(1 << depth);
+            depth = if depth == 0 { NO_DEPTH } else { self.depths[labels - 1] };
         }
         None
     }

@@ -75,6 +75,22 @@ impl<'a> Edns<'a> {
         })
     }
 
+    /// The OPT record that fills `octets`, where it has no options: what most requests end in.
+    #[inline]
+    pub(crate) fn plain(octets: &'a [u8]) -> Option<Edns<'a>> {
+        const OPT: [u8; 2] = rtype::OPT.to_be_bytes();
+        match *<&[u8; OPT_OCTETS]>::try_from(octets).ok()? {
+            [0, t0, t1, p0, p1, extended_rcode, version, f0, f1, 0, 0] if [t0, t1] == OPT => Some(Edns {
+                payload: u16::from_be_bytes([p0, p1]),
+                extended_rcode,
+                version,
+                dnssec_ok: u16::from_be_bytes([f0, f1]) & DNSSEC_OK != 0,
+                options: &[],
+            }),
+            _ => None,
+        }
+    }
+
     /// The options in order; those that this engine does not know are kept apart as [`EdnsOption::Unknown`].
     pub fn options(&self) -> impl Iterator<Item = EdnsOption<'a>> {
         let mut rest = self.options;
@@ -279,6 +295,22 @@ mod tests {
             let whole = [4, 8, 14, 22].contains(&cut);
             assert_eq!(Edns::parse(512, 0, &data[..cut]).is_some(), whole, "{cut}");
         }
+    }
+
+    #[test]
+    fn a_record_without_options_is_read_as_any_other() {
+        let octets = [0, 0, 41, 4, 208, 1, 2, 0x80, 1, 0, 0];
+        let (class, ttl, data) = fixed(&octets, 1).unwrap();
+        let other = Edns::parse(class, ttl, &octets[data]).unwrap();
+        let plain = Edns::plain(&octets).unwrap();
+        let fields = |edns: &Edns<'_>| (edns.payload, edns.extended_rcode, edns.version, edns.dnssec_ok);
+        assert_eq!((fields(&plain), plain.options), (fields(&other), other.options));
+        for (at, octet) in [(0, 1), (1, 1), (2, 42), (9, 1), (10, 1)] {
+            let mut octets = octets;
+            octets[at] = octet;
+            assert!(Edns::plain(&octets).is_none(), "{at}");
+        }
+        assert!(Edns::plain(&octets[..10]).is_none() && Edns::plain(&[0; 12]).is_none());
     }
 
     #[test]

@@ -126,12 +126,22 @@ impl<'a> Query<'a> {
         key: &HashKey,
         name: &mut KeyedName,
     ) -> Result<Query<'a>, Malformed> {
-        let [questions, answers, authorities, additionals] = header.counts;
-        if questions != 1 {
+        if header.counts[0] != 1 {
             return Err(Malformed);
         }
         let after_header = message.get(HEADER_OCTETS..).ok_or(Malformed)?;
         let name_octets = name.set(key, after_header).ok_or(Malformed)?;
+        Query::parse_behind_name(header, message, name_octets)
+    }
+
+    /// The same, where the name of the one question is known to be one, of so many octets.
+    #[inline]
+    pub(crate) fn parse_behind_name(
+        header: Header,
+        message: &'a [u8],
+        name_octets: usize,
+    ) -> Result<Query<'a>, Malformed> {
+        let after_header = message.get(HEADER_OCTETS..).ok_or(Malformed)?;
         let question = after_header.get(..name_octets + 4).ok_or(Malformed)?;
         let [.., t0, t1, c0, c1] = *question else { return Err(Malformed) };
         let mut query = Query {
@@ -142,7 +152,23 @@ impl<'a> Query<'a> {
             edns: None,
             is_signed: false,
         };
-        let mut at = HEADER_OCTETS + question.len();
+        let behind = &after_header[question.len()..];
+        query.edns = match header.counts {
+            [_, 0, 0, 1] => Edns::plain(behind),
+            _ => None,
+        };
+        if query.edns.is_none() && (header.counts[1..] != [0; 3] || !behind.is_empty()) {
+            query.parse_records(message)?;
+        }
+        Ok(query)
+    }
+
+    /// Reads what stands behind the question.
+    #[inline(never)] // Most requests have nothing there, or a plain OPT record.
+    fn parse_records(&mut self, message: &'a [u8]) -> Result<(), Malformed> {
+        let query = self;
+        let [_, answers, authorities, additionals] = query.header.counts;
+        let mut at = HEADER_OCTETS + query.question.len();
         let before = usize::from(answers) + usize::from(authorities);
         let records = before + usize::from(additionals);
         if records > RECORDS_MAX {
@@ -174,7 +200,7 @@ impl<'a> Query<'a> {
         if at != message.len() {
             return Err(Malformed);
         }
-        Ok(query)
+        Ok(())
     }
 }
 

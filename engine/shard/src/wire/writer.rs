@@ -3,7 +3,8 @@
 //! Room for the OPT record is set aside before the first record, so that it always fits. What does not fit is the
 //! caller's to decide: an RRset that must be there ends in [`Writer::truncate`], an optional one is left out.
 
-use super::edns::ReplyOpt;
+use super::copy;
+use super::edns::{self, OPT_OCTETS, ReplyOpt};
 use super::message::{HEADER_OCTETS, Rcode, Section, flags};
 use super::name::{self, HashKey, KeyedName};
 use super::rdata;
@@ -311,6 +312,54 @@ impl<'a> Writer<'a> {
     }
 }
 
+/// A reply made of octets that are ready: the question, records of one section whose names need no compression, and an
+/// OPT record without options.
+#[derive(Clone, Copy, Debug)]
+pub struct Ready<'a> {
+    /// Name, type and class, as they came.
+    pub question: &'a [u8],
+    /// Where the records stand.
+    pub section: Section,
+    /// How many they are.
+    pub count: u16,
+    /// The records, in two parts.
+    pub records: [&'a [u8]; 2],
+    /// The flags of the OPT record, where there is one.
+    pub opt_flags: Option<u16>,
+}
+
+impl Ready<'_> {
+    /// Writes it to the start of `buffer`, without looking at a name. Returns its length; `None`, and nothing is written,
+    /// where that is more than `limit`, which `buffer` must hold.
+    #[inline]
+    pub fn write(&self, buffer: &mut [u8], limit: usize, id: u16, reply_flags: u16, rcode: Rcode) -> Option<usize> {
+        let records_at = HEADER_OCTETS + self.question.len();
+        let between = records_at + self.records[0].len();
+        let opt_at = between + self.records[1].len();
+        let end = opt_at + self.opt_flags.map_or(0, |_| OPT_OCTETS);
+        if end > limit {
+            return None;
+        }
+        let out = &mut buffer[..end];
+        let counts = 1 << 48
+            | u64::from(self.count) << (16 * (Section::Additional as u32 - self.section as u32))
+            | u64::from(self.opt_flags.is_some());
+        let header: &mut [u8; HEADER_OCTETS] = out.first_chunk_mut()?;
+        let words = u32::from(id) << 16 | u32::from(reply_flags | (rcode as u16 & flags::RCODE));
+        header[..4].copy_from_slice(&words.to_be_bytes());
+        header[4..].copy_from_slice(&counts.to_be_bytes());
+        copy(out, HEADER_OCTETS, self.question);
+        copy(out, records_at, self.records[0]);
+        if !self.records[1].is_empty() {
+            copy(out, between, self.records[1]);
+        }
+        if let Some(opt_flags) = self.opt_flags {
+            *out.last_chunk_mut()? = edns::opt((rcode as u16 >> 4) as u8, opt_flags);
+        }
+        Some(end)
+    }
+}
+
 /// Whether the name at `offset` of what is written so far is `wire`, as `same` compares labels.
 pub(crate) fn stands_at(message: &[u8], offset: u16, wire: &[u8], same: impl Fn(&[u8], &[u8]) -> bool) -> bool {
     let mut at = usize::from(offset);
@@ -425,6 +474,37 @@ mod tests {
         for (record, name) in records(&buffer[..length], header, 12 + QUESTION.len()).zip(&names) {
             let (octets, _) = name::expand(&buffer[..length], record.unwrap().data.start, &mut out).unwrap();
             assert!(name::same(&out[..octets], name));
+        }
+    }
+
+    #[test]
+    fn what_is_ready_is_written_as_by_the_writer() {
+        let (one, two) = (&[192, 0, 2, 1][..], &[192, 0, 2, 2][..]);
+        let record = |data: &[u8]| [&[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4][..], data].concat();
+        for (section, opt) in
+            [(Section::Answer, None), (Section::Authority, Some(false)), (Section::Additional, Some(true))]
+        {
+            let opt = opt.map(|dnssec_ok| ReplyOpt { dnssec_ok, ..ReplyOpt::default() });
+            let mut written = [0; 512];
+            let mut compressor = Compressor::default();
+            let mut writer = Writer::new(&mut written, 512, QUESTION, opt, &mut compressor, key());
+            writer.rrset(section, QUESTION_NAME, rtype::A, 60, [one, two].into_iter()).unwrap();
+            let length = writer.finish(7, flags::QR | flags::AA, Rcode::NxDomain);
+            let (first, second) = (record(one), record(two));
+            let ready = Ready {
+                question: QUESTION,
+                section,
+                count: 2,
+                records: [&first, &second],
+                opt_flags: opt.map(|opt| if opt.dnssec_ok { edns::DNSSEC_OK } else { 0 }),
+            };
+            let mut copied = [0xee; 512];
+            assert_eq!(ready.write(&mut copied, length, 7, flags::QR | flags::AA, Rcode::NxDomain), Some(length));
+            assert_eq!(copied[..length], written[..length]);
+            assert!(copied[length..].iter().all(|&octet| octet == 0xee));
+            let mut untouched = [0xee; 512];
+            assert_eq!(ready.write(&mut untouched, length - 1, 7, 0, Rcode::NoError), None);
+            assert!(untouched.iter().all(|&octet| octet == 0xee));
         }
     }
 

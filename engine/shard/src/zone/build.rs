@@ -2,6 +2,7 @@
 
 use super::image::{Denial, Image, Link, Nsec3Parameters, node_flags};
 use super::layout::{Entry, Laid, Nodes, Shown, View, nsec3_entries};
+use super::negative::Negative;
 use super::nsec3;
 use crate::limits::{LABELS_MAX, NSEC3_ITERATIONS_MAX, TTL_SECONDS_MAX};
 use crate::wire::index::NameIndex;
@@ -342,11 +343,13 @@ impl<'a> Layout<'a> {
             records,
             serial,
             negative_ttl,
+            negative: Negative::default(),
         };
         if image.apex_node().rrset(rtype::NS).is_none() {
             return Err(vec![(Place::default(), without_ns(&image.apex))]);
         }
         image.index = index(&image, image.names());
+        image.negative = Negative::of(&image);
         Ok(image)
     }
 }

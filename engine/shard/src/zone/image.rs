@@ -12,24 +12,27 @@
 //!                        wildcard just below it
 //!           …  name          lower case, uncompressed
 //!           …  RRsets, each:
-//!                0  type     u16
+//!                0  octets   u16  of the records, or LONG: then two u64 stand ahead of the records, octets of the records
+//!                                 and of the signatures
 //!                2  records  u16
-//!                4  ttl      u32
-//!                8  octets   u32  of the records
-//!               12  octets   u32  of the signatures
-//!               16  records:    length u16, data
-//!                …  signatures: length u16, data
+//!                4  octets   u16  of the signatures
+//!                6  records, as they go out: 0xc00c, type, class, TTL, length, data with names uncompressed
+//!                …  signatures, the same way
 //! order   node numbers in canonical order, for walks and for the name before a name
 //! chain   the owners of NSEC3 records by their hash: nodes too, but neither in the index nor in the order, since their
 //!         names are no names of the zone (RFC 5155 §7.2.8)
 //! ```
 //!
 //! A node number is its offset divided by 4, so that 32 bits reach 16 GiB. A hit touches one line of the index and one or
-//! two of the node, where name, RRset and data lie side by side. All words are little-endian, so that an image could
-//! be mapped from a file.
+//! two of the node, where name, RRset and data lie side by side. Records whose data has no names are copied into the
+//! answer as they stand: their owner is the pointer to the question's name. All other words are little-endian, so that an
+//! image could be mapped from a file.
 
+use super::negative::Negative;
 use super::nsec3;
 use crate::wire::index::NameIndex;
+use crate::wire::is_same;
+use crate::wire::message::HEADER_OCTETS;
 use crate::wire::name::{HashKey, KeyedName, Name};
 use crate::wire::rdata::rtype;
 
@@ -40,7 +43,13 @@ pub(super) const NODE_OCTETS: usize = 8;
 /// Octets of a node's hashes.
 pub(super) const HASHES_OCTETS: usize = 16;
 /// Octets of an RRset before its records.
-pub(super) const RRSET_OCTETS: usize = 16;
+pub(super) const RRSET_OCTETS: usize = 6;
+/// In the place of the octets of an RRset whose records or signatures have more than fit there.
+pub(super) const LONG: u16 = u16::MAX;
+/// Octets of a record before its data.
+pub(super) const RECORD_OCTETS: usize = 12;
+/// The pointer to the question's name, which is the owner of every record.
+pub(super) const OWNER: [u8; 2] = (0xc000 | HEADER_OCTETS as u16).to_be_bytes();
 
 /// Octets of a node that are fetched ahead: most nodes are no longer.
 const AHEAD_OCTETS: usize = 96;
@@ -81,6 +90,8 @@ pub struct Image {
     pub(super) serial: u32,
     /// The SOA's TTL in negative answers: the lesser of its TTL and its minimum (RFC 2308 §3).
     pub(super) negative_ttl: u32,
+    /// That record of negative answers, ready to be copied.
+    pub(super) negative: Negative,
 }
 
 /// How a zone proves that something does not exist.
@@ -170,6 +181,12 @@ impl Image {
         self.negative_ttl
     }
 
+    /// The SOA record of negative answers, ready to be copied.
+    #[inline]
+    pub fn negative(&self) -> &Negative {
+        &self.negative
+    }
+
     /// Names, empty non-terminals included.
     pub fn names(&self) -> usize {
         self.order.len()
@@ -213,7 +230,7 @@ impl Image {
     pub fn node(&self, name: &KeyedName, labels: usize) -> Option<Node<'_>> {
         let suffix = name.suffix(labels);
         self.index
-            .find(name.suffix_hash(labels), |number| self.at(number).name() == suffix)
+            .find(name.suffix_hash(labels), |number| is_same(self.at(number).name(), suffix))
             .map(|number| self.at(number))
     }
 
@@ -423,19 +440,34 @@ impl<'z> Iterator for RrSets<'z> {
     #[inline]
     fn next(&mut self) -> Option<RrSet<'z>> {
         self.left = self.left.checked_sub(1)?;
-        let (header, rest) = self.rest.split_at(RRSET_OCTETS);
-        let (records, rest) = rest.split_at(read_u32(header, 8) as usize);
-        let (signatures, rest) = rest.split_at(read_u32(header, 12) as usize);
+        let (&[r0, r1, c0, c1, s0, s1], rest) =
+            self.rest.split_first_chunk::<RRSET_OCTETS>().expect("an RRset of ours is whole");
+        let [octets, count, of_signatures] = [[r0, r1], [c0, c1], [s0, s1]].map(u16::from_le_bytes);
+        let (octets, of_signatures, rest) = match octets {
+            LONG => long(rest),
+            _ => (octets.into(), of_signatures.into(), rest),
+        };
+        let (records, rest) = rest.split_at(octets);
+        let (signatures, rest) = rest.split_at(of_signatures);
         self.rest = rest;
-        let word = read_u32(header, 0);
+        let &[_, _, t0, t1, _, _, l0, l1, l2, l3, ..] =
+            records.first_chunk::<RECORD_OCTETS>().expect("an RRset has a record");
         Some(RrSet {
-            rtype: word as u16,
-            count: (word >> 16) as u16,
-            ttl: read_u32(header, 4),
+            rtype: u16::from_be_bytes([t0, t1]),
+            count,
+            ttl: u32::from_be_bytes([l0, l1, l2, l3]),
             records: Data(records),
             signatures: Data(signatures),
         })
     }
+}
+
+/// Octets of the records and of the signatures of an RRset of many, and what stands behind them.
+#[cold]
+fn long(rest: &[u8]) -> (usize, usize, &[u8]) {
+    let (octets, rest) = rest.split_first_chunk().expect("an RRset of ours is whole");
+    let (of_signatures, rest) = rest.split_first_chunk().expect("an RRset of ours is whole");
+    (u64::from_le_bytes(*octets) as usize, u64::from_le_bytes(*of_signatures) as usize, rest)
 }
 
 /// An RRset of an image.
@@ -461,18 +493,31 @@ impl<'z> RrSet<'z> {
     }
 }
 
-/// Record data, one behind the other, each behind its length.
+/// Records, one behind the other, as they go out where the question's name is their owner.
 #[derive(Clone, Copy, Debug)]
 pub struct Data<'z>(&'z [u8]);
 
 impl<'z> Data<'z> {
+    /// The records as octets of a message: the pointer to the question's name, type, class, TTL, length and data of
+    /// each. Names in the data are uncompressed.
+    #[inline]
+    pub fn octets(&self) -> &'z [u8] {
+        self.0
+    }
+
+    /// How many they are.
+    #[inline]
+    pub fn count(&self) -> usize {
+        self.iter().count()
+    }
+
     /// The data of each record; names in it are uncompressed.
     #[inline]
     pub fn iter(&self) -> impl Iterator<Item = &'z [u8]> + use<'z> {
         let mut rest = self.0;
         core::iter::from_fn(move || {
-            let (length, tail) = rest.split_first_chunk::<2>()?;
-            let (data, tail) = tail.split_at(usize::from(u16::from_le_bytes(*length)));
+            let (&[.., high, low], tail) = rest.split_first_chunk::<RECORD_OCTETS>()?;
+            let (data, tail) = tail.split_at(usize::from(u16::from_be_bytes([high, low])));
             rest = tail;
             Some(data)
         })

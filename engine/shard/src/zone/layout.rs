@@ -5,11 +5,11 @@ use std::cmp::Ordering;
 use std::fmt;
 
 use super::build::{Faults, Place};
-use super::image::{Denial, Link, NO_COVER, RRSET_OCTETS, node_flags};
+use super::image::{Denial, LONG, Link, NO_COVER, OWNER, RECORD_OCTETS, node_flags};
 use super::nsec3;
 use crate::limits::RRSETS_A_NAME_MAX;
 use crate::wire::name;
-use crate::wire::rdata::{self, rtype};
+use crate::wire::rdata::{self, CLASS_IN, rtype};
 
 /// Faults reported of one zone; more are left unsaid.
 const FAULTS_MAX: usize = 10;
@@ -193,7 +193,6 @@ impl<'a> Nodes<'a> {
         for set in entries.chunk_by(|a, b| a.set == b.set) {
             let signed = set.iter().take_while(|entry| !entry.is_signature).count();
             let (records, signatures) = set.split_at(signed);
-            // As many of the longest records take octets that 32 bits just count; so do signatures.
             let (Ok(count), Ok(_)) = (u16::try_from(records.len()), u16::try_from(signatures.len())) else {
                 self.fault(set[0].place, format!("{} has more than 65535 records of one type", Shown(owner)));
                 continue;
@@ -204,25 +203,38 @@ impl<'a> Nodes<'a> {
             }
             // RFC 2181 §5.2: the TTLs of a set should not differ; where they do, the least holds for all.
             let ttl = set.iter().map(|entry| entry.ttl).min().unwrap_or(0);
-            let header = self.octets.len();
-            self.octets.extend(set[0].set.to_le_bytes());
-            self.octets.extend(count.to_le_bytes());
-            self.octets.extend(ttl.to_le_bytes());
-            self.octets.extend([0; 8]);
-            assert_eq!(self.octets.len() - header, RRSET_OCTETS);
-            for (field, part) in [(8, records), (12, signatures)] {
-                let begin = self.octets.len();
-                for entry in part {
-                    let data = self.view.data(entry);
-                    self.octets.extend((data.len() as u16).to_le_bytes());
-                    self.octets.extend(data);
-                }
-                let octets = (self.octets.len() - begin) as u32;
-                self.octets[header + field..header + field + 4].copy_from_slice(&octets.to_le_bytes());
-            }
+            self.rrset((set[0].set, count), ttl, records, signatures);
             sets += 1;
         }
         sets as u8
+    }
+
+    /// Lays out one RRset.
+    fn rrset(&mut self, (rtype, count): (u16, u16), ttl: u32, records: &[Entry], signatures: &[Entry]) {
+        let octets =
+            |part: &[Entry]| -> usize { part.iter().map(|entry| RECORD_OCTETS + usize::from(entry.data_octets)).sum() };
+        let (octets, of_signatures) = (octets(records), octets(signatures));
+        let short = |octets: usize| u16::try_from(octets).ok().filter(|&octets| octets != LONG);
+        match (short(octets), short(of_signatures)) {
+            (Some(octets), Some(of_signatures)) => {
+                [octets, count, of_signatures].into_iter().for_each(|word| self.octets.extend(word.to_le_bytes()));
+            }
+            _ => {
+                [LONG, count, 0].into_iter().for_each(|word| self.octets.extend(word.to_le_bytes()));
+                self.octets.extend((octets as u64).to_le_bytes());
+                self.octets.extend((of_signatures as u64).to_le_bytes());
+            }
+        }
+        for (rtype, part) in [(rtype, records), (rtype::RRSIG, signatures)] {
+            for entry in part {
+                self.octets.extend(OWNER);
+                self.octets.extend(rtype.to_be_bytes());
+                self.octets.extend(CLASS_IN.to_be_bytes());
+                self.octets.extend(ttl.to_be_bytes());
+                self.octets.extend(entry.data_octets.to_be_bytes());
+                self.octets.extend(self.view.data(entry));
+            }
+        }
     }
 
     /// Checks what may stand at one owner (RFC 1034 §3.6.2, RFC 2181 §10.1, RFC 6672 §2.4).

@@ -10,6 +10,7 @@
 //! | [`denial`] | the NSEC and NSEC3 records that stand before a name |
 //! | [`digest`] | the digest over a zone |
 //! | [`nsec3`] | hashes of names |
+//! | [`negative`] | the SOA record of negative answers, ready to be copied |
 //! | [`lookup`] | what a zone says of a name and type |
 //! | [`difference`] | what changed from one serial to the next |
 //! | [`update`] | a difference applied to an image |
@@ -26,6 +27,7 @@ pub mod image;
 pub mod journal;
 mod layout;
 pub mod lookup;
+pub mod negative;
 pub mod nsec3;
 pub mod proof;
 pub mod update;

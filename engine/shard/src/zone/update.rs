@@ -204,6 +204,7 @@ impl Image {
             records: self.records,
             serial: self.serial,
             negative_ttl: self.negative_ttl,
+            negative: self.negative.clone(),
         };
         image.index = index(&image, image.names());
         image

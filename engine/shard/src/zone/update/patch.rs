@@ -11,8 +11,11 @@ use crate::wire::name::{self, KeyedName};
 use crate::wire::rdata::rtype;
 use crate::zone::Place;
 use crate::zone::build::{ends_at_label, index, serial_and_negative_ttl, without_ns};
-use crate::zone::image::{Denial, HASHES_OCTETS, Image, Link, NO_COVER, NODE_OCTETS, Node, RRSET_OCTETS, node_flags};
+use crate::zone::image::{
+    Denial, HASHES_OCTETS, Image, Link, NO_COVER, NODE_OCTETS, Node, RECORD_OCTETS, RRSET_OCTETS, node_flags,
+};
 use crate::zone::layout::{Nodes, Shown};
+use crate::zone::negative::Negative;
 
 /// The image with everything in `after` in its place.
 pub(super) fn patch(image: &Image, after: &Afterwards<'_>) -> Result<Image, Mismatch> {
@@ -195,7 +198,8 @@ struct Patch<'a> {
 impl<'a> Patch<'a> {
     fn new(image: &'a Image, after: &'a Afterwards<'a>, names: &[Event<'_>]) -> Patch<'a> {
         let fixed = |events: usize| events * (NODE_OCTETS + HASHES_OCTETS + crate::limits::NAME_OCTETS_MAX + 4);
-        let data: usize = after.entries.iter().map(|entry| RRSET_OCTETS + 2 + usize::from(entry.data_octets)).sum();
+        let data: usize =
+            after.entries.iter().map(|entry| RRSET_OCTETS + RECORD_OCTETS + usize::from(entry.data_octets)).sum();
         let mut octets = Vec::with_capacity(image.nodes.len() + 4 + fixed(names.len() + after.links.len()) + data);
         octets.extend_from_slice(&image.nodes);
         octets.resize(octets.len().next_multiple_of(4), 0);
@@ -453,7 +457,7 @@ impl<'a> Patch<'a> {
             return Err(Mismatch::Faulty(without_ns(&self.image.apex)));
         }
         let (serial, negative_ttl) = serial_and_negative_ttl(ttl, &soa);
-        Ok(Image {
+        let mut image = Image {
             key: self.image.key,
             apex: self.image.apex.clone(),
             index: self.index,
@@ -466,6 +470,9 @@ impl<'a> Patch<'a> {
             records: self.after.records,
             serial,
             negative_ttl,
-        })
+            negative: Negative::default(),
+        };
+        image.negative = Negative::of(&image);
+        Ok(image)
     }
 }

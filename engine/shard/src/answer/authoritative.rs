@@ -8,6 +8,7 @@
 
 use smallvec::SmallVec;
 
+use super::ahead::NO_HINT;
 use super::{Asker, Outcome, Shard};
 use crate::images::Images;
 use crate::limits::{ADDITIONAL_TARGETS_MAX, CHAIN_STEPS_MAX, NAME_OCTETS_MAX};
@@ -19,7 +20,7 @@ use crate::wire::rdata::{self, rtype};
 use crate::wire::writer::{Full, Owner, QUESTION_NAME, Ready, Writer};
 use crate::zone::Image;
 use crate::zone::image::{Denial, Node, RrSet};
-use crate::zone::lookup::{Found, Outcome as ZoneSays, lookup};
+use crate::zone::lookup::{Found, Outcome as ZoneSays, lookup, lookup_from};
 use crate::zone::proof::Proof;
 
 /// The data of the HINFO record that answers ANY (RFC 8482 §4.2): `RFC8482` and an empty text.
@@ -80,7 +81,7 @@ struct Steps<'s, 'w, 'b> {
 }
 
 impl Shard {
-    #[inline]
+    /// The answer of a zone that is loaded.
     pub(super) fn answer_from_zone(
         &mut self,
         zone: u32,
@@ -89,21 +90,27 @@ impl Shard {
         reply: &mut [u8],
     ) -> Outcome {
         let Shard { images, name, counters, note, .. } = self;
-        note.is(log::Outcome::Zone);
-        counters.zone_answers += 1;
         let image = images.image(zone).expect("the caller has looked");
-        let found = lookup(image, name, query.qtype);
-        if let Some(octets) = copy_answer(image, name, &found, query, asker, reply) {
-            note.replied(counters, rcode_of(&found) as u16, false);
-            return Outcome::Reply(octets);
+        if let Some(opt_flags) = asker.plain_opt() {
+            let &Asker { id, flags, limit, .. } = asker;
+            let (question, qtype, dnssec_ok) = (query.question, query.qtype, asker.dnssec_ok());
+            let form = Form { id, flags, question, qtype, dnssec_ok, opt_flags, limit: limit.into() };
+            if let Some((octets, rcode)) = copy_answer(image, name, NO_HINT, form, reply) {
+                note.is(log::Outcome::Zone);
+                counters.zone_answers += 1;
+                note.replied(counters, rcode as u16, false);
+                return Outcome::Reply(octets);
+            }
         }
         self.answer_by_steps(zone, query, asker, reply)
     }
 
     /// The same where the answer has names to be compressed, or is more than one RRset, or does not fit.
     #[inline(never)] // So that the commonest answers have a short way.
-    fn answer_by_steps(&mut self, zone: u32, query: &Query<'_>, asker: &Asker, reply: &mut [u8]) -> Outcome {
+    pub(super) fn answer_by_steps(&mut self, zone: u32, query: &Query<'_>, asker: &Asker, reply: &mut [u8]) -> Outcome {
         let Shard { images, name, other, chain, compressor, counters, note, .. } = self;
+        note.is(log::Outcome::Zone);
+        counters.zone_answers += 1;
         let image = images.image(zone).expect("the caller has looked");
         let (qtype, dnssec_ok, proof) = (query.qtype, asker.dnssec_ok(), Proof::default());
         let opt = asker.opt(images, None);
@@ -126,46 +133,84 @@ impl Shard {
     }
 }
 
-/// The commonest answers are copied as they lie in the image: an RRset without names in it, with its signatures where they
-/// are wanted, and the SOA record of a denial that nobody wants proved. `None`: there is more to do.
-#[inline]
-fn copy_answer(
-    image: &Image,
-    name: &KeyedName,
-    found: &Found<'_>,
-    query: &Query<'_>,
-    asker: &Asker,
-    reply: &mut [u8],
-) -> Option<usize> {
-    let opt_flags = asker.plain_opt()?;
-    let dnssec_ok = asker.dnssec_ok();
-    let reply_flags = asker.flags | flags::QR | flags::AA;
-    match &found.outcome {
-        ZoneSays::Answer(set) if rdata::layout(set.rtype).is_none() && !(found.wildcard && dnssec_ok) => {
-            let (signatures, count) = match dnssec_ok {
-                true => (set.signatures.octets(), set.signatures.count() as u16),
-                false => (&[][..], 0),
-            };
-            let records = [set.records.octets(), signatures];
-            let count = set.count.checked_add(count)?;
-            let ready = Ready { question: query.question, section: Section::Answer, count, records, opt_flags };
-            ready.write(reply, asker.limit.into(), asker.id, reply_flags, Rcode::NoError)
-        }
-        ZoneSays::NoData | ZoneSays::NxDomain if !dnssec_ok || image.denial() == &Denial::None => {
-            let records = [image.negative().octets(name)?, &[]];
-            let ready = Ready { question: query.question, section: Section::Authority, count: 1, records, opt_flags };
-            let octets = ready.write(reply, asker.limit.into(), asker.id, reply_flags, rcode_of(found))?;
-            image.negative().settle(reply, HEADER_OCTETS + query.question.len(), name);
-            Some(octets)
-        }
-        _ => None,
+/// The form of a reply whose answer is copied.
+#[derive(Clone, Copy)]
+pub(super) struct Form<'a> {
+    pub(super) id: u16,
+    /// Opcode, RD and CD, as asked.
+    pub(super) flags: u16,
+    pub(super) question: &'a [u8],
+    pub(super) qtype: u16,
+    pub(super) dnssec_ok: bool,
+    /// The flags of its OPT record, where there is one; it has no options.
+    pub(super) opt_flags: Option<u16>,
+    /// Octets that the asker takes.
+    pub(super) limit: usize,
+}
+
+impl Form<'_> {
+    #[inline(always)]
+    fn write(
+        &self,
+        (section, count, records): (Section, u16, [&[u8]; 2]),
+        rcode: Rcode,
+        reply: &mut [u8],
+    ) -> Option<usize> {
+        let ready = Ready { question: self.question, section, count, records, opt_flags: self.opt_flags };
+        ready.write(reply, self.limit, self.id, self.flags | flags::QR | flags::AA, rcode)
     }
 }
 
-/// What the response code says of a name that is no alias.
-#[inline]
-fn rcode_of(found: &Found<'_>) -> Rcode {
-    if matches!(found.outcome, ZoneSays::NxDomain) { Rcode::NxDomain } else { Rcode::NoError }
+/// The commonest answers are copied as they lie in the image: an RRset without names in it, with its signatures where they
+/// are wanted, and the SOA record of a denial that nobody wants proved. Returns length and response code; `None`: there
+/// is more to do. `hint` may be the number of the name's node.
+#[inline(always)] // Two callers, each of which has the form in registers.
+pub(super) fn copy_answer(
+    image: &Image,
+    name: &KeyedName,
+    hint: u32,
+    form: Form<'_>,
+    reply: &mut [u8],
+) -> Option<(usize, Rcode)> {
+    let node = image.node_at(hint, name).or_else(|| image.node(name, name.labels()));
+    if let Some(node) = node
+        && node.has_no_cover()
+        && form.qtype != rtype::RRSIG
+        && rdata::is_opaque(form.qtype)
+        && let Some(set) = node.find_rrset(form.qtype)
+    {
+        let (signatures, count) = match form.dnssec_ok {
+            true => (set.signatures.octets(), u16::try_from(set.signatures.count()).ok()?),
+            false => (&[][..], 0),
+        };
+        let records = (Section::Answer, set.count.checked_add(count)?, [set.records.octets(), signatures]);
+        return Some((form.write(records, Rcode::NoError, reply)?, Rcode::NoError));
+    }
+    // A copy: what is handed on lies in memory, and the form need not where it ends here.
+    copy_denial(image, name, node, &Form { ..form }, reply)
+}
+
+/// The same where the name has no such RRset.
+#[inline(never)] // So that a hit has a short way.
+fn copy_denial(
+    image: &Image,
+    name: &KeyedName,
+    node: Option<Node<'_>>,
+    form: &Form<'_>,
+    reply: &mut [u8],
+) -> Option<(usize, Rcode)> {
+    if form.dnssec_ok && image.denial() != &Denial::None {
+        return None;
+    }
+    let rcode = match lookup_from(image, name, node, form.qtype).outcome {
+        ZoneSays::NoData => Rcode::NoError,
+        ZoneSays::NxDomain => Rcode::NxDomain,
+        _ => return None,
+    };
+    let records = (Section::Authority, 1, [image.negative().octets(name)?, &[]]);
+    let octets = form.write(records, rcode, reply)?;
+    image.negative().settle(reply, HEADER_OCTETS + form.question.len(), name);
+    Some((octets, rcode))
 }
 
 impl<'s> Steps<'s, '_, '_> {

@@ -29,6 +29,7 @@ mod chaos;
 mod forward;
 mod limited;
 mod notify;
+mod plain;
 mod probe;
 mod record;
 mod refusal;
@@ -61,6 +62,7 @@ use crate::wire::message::{HEADER_OCTETS, Header, Malformed, Query, Rcode, flags
 use crate::wire::name::{KeyedName, Name};
 use crate::wire::rdata::{CLASS_IN, rtype};
 use crate::wire::writer::{Compressor, Writer};
+use ahead::Ahead;
 use asker::Asker;
 use authoritative::Chain;
 use forward::{Late, Pace};
@@ -178,7 +180,9 @@ enum Queued {
 pub struct Shard {
     images: Arc<Images>,
     /// The name asked for, then each further name of its chain.
-    name: KeyedName,
+    name: Box<KeyedName>,
+    /// What is known of the requests to come.
+    ahead: Ahead,
     /// Names that lead to additional records.
     other: KeyedName,
     chain: Chain,
@@ -219,7 +223,8 @@ impl Shard {
         check(&images);
         let limiter_seed = *share(seed, 1).first_chunk().expect("32 octets hold 16");
         Shard {
-            name: KeyedName::default(),
+            name: Box::default(),
+            ahead: Ahead::default(),
             other: KeyedName::default(),
             chain: Chain::default(),
             compressor: Compressor::default(),
@@ -264,6 +269,12 @@ impl Shard {
     /// The same, whatever is recorded.
     #[inline(never)] // So that where nothing is recorded nothing is kept for it.
     fn on_message(&mut self, now: Time, client: &Client, request: &[u8], reply: &mut [u8]) -> Outcome {
+        self.answer_plain(now, client, request, reply)
+    }
+
+    /// The same for whatever comes.
+    #[inline(never)] // So that what is plain has a short way.
+    fn on_any_message(&mut self, now: Time, client: &Client, request: &[u8], reply: &mut [u8]) -> Outcome {
         let Some(header) = Header::parse(request).filter(|header| !header.has(flags::QR)) else {
             self.counters.dropped_malformed += 1;
             self.note = Note::NO_REQUEST;
@@ -437,6 +448,7 @@ impl Shard {
             self.limiter = images.rrl.as_ref().and_then(|rrl| Limiter::new(rrl, self.limiter_seed));
         }
         self.record.set(images.recording);
+        self.ahead.clear();
         std::mem::replace(&mut self.images, images)
     }
 

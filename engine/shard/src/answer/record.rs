@@ -57,6 +57,12 @@ impl Note {
     /// Octets that are no request: nothing is recorded of them.
     pub(super) const NO_REQUEST: Note = Note { is_request: false, ..Note::NEW };
 
+    /// A request whose question could be read, of so many octets.
+    #[inline]
+    pub(super) fn asked(question_octets: u16, dnssec_ok: bool) -> Note {
+        Note { question_octets, dnssec_ok, ..Note::NEW }
+    }
+
     /// The question could be read.
     #[inline]
     pub(super) fn asks(&mut self, question: &[u8], asker: &Asker) {
@@ -65,7 +71,7 @@ impl Note {
     }
 
     /// A reply has been written: counts it.
-    #[inline]
+    #[inline(always)] // Most callers know what it says.
     pub(super) fn replied(&mut self, counters: &mut Counters, rcode: u16, truncated: bool) {
         self.rcode = rcode;
         counters.reply(rcode, truncated);

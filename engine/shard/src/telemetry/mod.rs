@@ -348,7 +348,7 @@ counters! {
 
 impl Counters {
     /// Counts a reply by its response code.
-    #[inline]
+    #[inline(always)] // Most callers know it.
     pub(crate) fn reply(&mut self, rcode: u16, truncated: bool) {
         self.replies += 1;
         self.truncated += u64::from(truncated);

@@ -52,6 +52,12 @@ impl NameIndex {
     /// The number under `hash` that `is_it`.
     #[inline]
     pub fn find(&self, hash: u64, is_it: impl Fn(u32) -> bool) -> Option<u32> {
+        self.find_map(hash, |number| is_it(number).then_some(number))
+    }
+
+    /// What `look` finds at the first number under `hash` where it finds something.
+    #[inline]
+    pub fn find_map<T>(&self, hash: u64, look: impl Fn(u32) -> Option<T>) -> Option<T> {
         let mask = self.slots.len() - 1;
         let mut slot = hash as usize & mask;
         loop {
@@ -60,8 +66,10 @@ impl NameIndex {
                 return None;
             }
             let number = (entry as u32).wrapping_sub(1);
-            if (entry ^ hash) >> 32 == 0 && is_it(number) {
-                return Some(number);
+            if (entry ^ hash) >> 32 == 0
+                && let Some(found) = look(number)
+            {
+                return Some(found);
             }
             slot += 1;
         }

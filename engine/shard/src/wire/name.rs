@@ -176,8 +176,8 @@ impl KeyedName {
     /// Where in the name the suffix of `labels` labels begins.
     #[inline]
     pub fn suffix_start(&self, labels: usize) -> usize {
-        assert!(labels <= self.labels());
-        usize::from(self.starts[self.labels() - labels])
+        let from_left = self.labels().checked_sub(labels).expect("a suffix has no more labels than the name");
+        usize::from(self.starts[from_left])
     }
 
     /// The hash of the suffix of `labels` labels.

@@ -76,7 +76,7 @@ pub struct Layout {
 /// Where names stand in the data of `rtype`, for the types in which a received name may be compressed (RFC 3597 §4) or
 /// that lead to additional records. `None`: no names, or none that we must know of.
 #[inline]
-pub fn layout(rtype: u16) -> Option<Layout> {
+pub const fn layout(rtype: u16) -> Option<Layout> {
     let (before, names, compressible) = match rtype {
         rtype::NS | rtype::CNAME | rtype::PTR | rtype::MB | rtype::MD | rtype::MF | rtype::MG | rtype::MR => {
             (0, 1, true)
@@ -92,6 +92,27 @@ pub fn layout(rtype: u16) -> Option<Layout> {
         _ => return None,
     };
     Some(Layout { before, names, compressible })
+}
+
+/// Whether the data of `rtype` has neither names that a sender may compress nor names that lead to additional records: as
+/// [`layout`] has it.
+#[inline(always)]
+pub fn is_opaque(rtype: u16) -> bool {
+    const WITH_NAMES: u128 = {
+        let (mut types, mut rtype) = (0, 0);
+        while rtype < 128 {
+            if layout(rtype).is_some() {
+                types |= 1 << rtype;
+            }
+            rtype += 1;
+        }
+        types
+    };
+    match rtype {
+        0..64 => (WITH_NAMES as u64) >> rtype & 1 == 0,
+        64..128 => ((WITH_NAMES >> 64) as u64) >> (rtype - 64) & 1 == 0,
+        _ => true,
+    }
 }
 
 /// Where the name stands in the data of `rtype` whose addresses are worth adding (RFC 1035 §3.3.9 and §3.3.11,
@@ -130,6 +151,11 @@ fn parts<'d>(layout: &Layout, data: &'d [u8]) -> (&'d [u8], &'d [u8], &'d [u8]) 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn opaque_is_what_has_no_layout() {
+        assert!((0..=u16::MAX).all(|rtype| is_opaque(rtype) == layout(rtype).is_none()));
+    }
 
     #[test]
     fn case_does_not_tell_names_in_data_apart() {

@@ -331,8 +331,8 @@ pub struct Ready<'a> {
 impl Ready<'_> {
     /// Writes it to the start of `buffer`, without looking at a name. Returns its length; `None`, and nothing is written,
     /// where that is more than `limit`, which `buffer` must hold.
-    #[inline]
-    pub fn write(&self, buffer: &mut [u8], limit: usize, id: u16, reply_flags: u16, rcode: Rcode) -> Option<usize> {
+    #[inline(always)] // Its fields are in registers where it is made.
+    pub fn write(self, buffer: &mut [u8], limit: usize, id: u16, reply_flags: u16, rcode: Rcode) -> Option<usize> {
         let records_at = HEADER_OCTETS + self.question.len();
         let between = records_at + self.records[0].len();
         let opt_at = between + self.records[1].len();

@@ -229,9 +229,19 @@ impl Image {
     #[inline]
     pub fn node(&self, name: &KeyedName, labels: usize) -> Option<Node<'_>> {
         let suffix = name.suffix(labels);
-        self.index
-            .find(name.suffix_hash(labels), |number| is_same(self.at(number).name(), suffix))
-            .map(|number| self.at(number))
+        self.index.find_map(name.suffix_hash(labels), |number| {
+            let node = self.at(number);
+            is_same(node.name(), suffix).then_some(node)
+        })
+    }
+
+    /// The node of `name` where it has this number, which may be any.
+    #[inline(always)]
+    pub(crate) fn node_at(&self, number: u32, name: &KeyedName) -> Option<Node<'_>> {
+        let octets = self.nodes.get(number as usize * 4..).filter(|octets| octets.len() >= NODE_OCTETS)?;
+        let node = Node { octets, number };
+        let own = octets.get(node.name_at()..)?.get(..usize::from(octets[6]))?;
+        is_same(own, name.as_wire()).then_some(node)
     }
 
     /// The node of the wildcard just below the suffix of `labels` labels of `name`.
@@ -247,15 +257,13 @@ impl Image {
         self.index.home(hash)
     }
 
-    /// The octets of the node that it reads next, or of another one whose hash is much the same; none where there is no
-    /// such name.
+    /// The number and the octets of the node that it reads next, or those of another one whose hash is much the same;
+    /// `None` where there is no such name.
     #[inline]
-    pub(crate) fn closer(&self, hash: u64) -> &[u8] {
-        let number = self.index.find(hash, |_| true);
-        number.map_or(&[], |number| {
-            let octets = self.at(number).octets;
-            &octets[..octets.len().min(AHEAD_OCTETS)]
-        })
+    pub(crate) fn closer(&self, hash: u64) -> Option<(u32, &[u8])> {
+        let number = self.index.find(hash, |_| true)?;
+        let octets = self.at(number).octets;
+        Some((number, &octets[..octets.len().min(AHEAD_OCTETS)]))
     }
 
     #[inline]
@@ -382,6 +390,12 @@ impl<'z> Node<'z> {
         self.flag(node_flags::WILDCARD_BELOW)
     }
 
+    /// Whether there is no cut and no DNAME at or above the node.
+    #[inline]
+    pub fn has_no_cover(&self) -> bool {
+        read_u32(self.octets, 0) == NO_COVER
+    }
+
     /// The number of the uppermost cut or DNAME owner at or above the node.
     #[inline]
     pub(super) fn cover(&self) -> Option<u32> {
@@ -404,7 +418,21 @@ impl<'z> Node<'z> {
     /// The RRset of a type.
     #[inline]
     pub fn rrset(&self, rtype: u16) -> Option<RrSet<'z>> {
-        self.rrsets().find(|set| set.rtype == rtype)
+        self.find_rrset(rtype)
+    }
+
+    /// The same where most answers pass.
+    #[inline(always)]
+    pub(crate) fn find_rrset(&self, rtype: u16) -> Option<RrSet<'z>> {
+        let RrSets { mut rest, left } = self.rrsets();
+        for _ in 0..left {
+            let (set, behind) = RrSet::read(rest);
+            if set.rtype == rtype {
+                return Some(set);
+            }
+            rest = behind;
+        }
+        None
     }
 
     /// The RRsets, in ascending order of type.
@@ -440,25 +468,9 @@ impl<'z> Iterator for RrSets<'z> {
     #[inline]
     fn next(&mut self) -> Option<RrSet<'z>> {
         self.left = self.left.checked_sub(1)?;
-        let (&[r0, r1, c0, c1, s0, s1], rest) =
-            self.rest.split_first_chunk::<RRSET_OCTETS>().expect("an RRset of ours is whole");
-        let [octets, count, of_signatures] = [[r0, r1], [c0, c1], [s0, s1]].map(u16::from_le_bytes);
-        let (octets, of_signatures, rest) = match octets {
-            LONG => long(rest),
-            _ => (octets.into(), of_signatures.into(), rest),
-        };
-        let (records, rest) = rest.split_at(octets);
-        let (signatures, rest) = rest.split_at(of_signatures);
+        let (set, rest) = RrSet::read(self.rest);
         self.rest = rest;
-        let &[_, _, t0, t1, _, _, l0, l1, l2, l3, ..] =
-            records.first_chunk::<RECORD_OCTETS>().expect("an RRset has a record");
-        Some(RrSet {
-            rtype: u16::from_be_bytes([t0, t1]),
-            count,
-            ttl: u32::from_be_bytes([l0, l1, l2, l3]),
-            records: Data(records),
-            signatures: Data(signatures),
-        })
+        Some(set)
     }
 }
 
@@ -486,6 +498,25 @@ pub struct RrSet<'z> {
 }
 
 impl<'z> RrSet<'z> {
+    /// Reads the RRset at the start of `octets`; what stands behind it.
+    #[inline(always)] // Most of what is read is not used by most callers.
+    fn read(octets: &'z [u8]) -> (RrSet<'z>, &'z [u8]) {
+        let (&[r0, r1, c0, c1, s0, s1], rest) =
+            octets.split_first_chunk::<RRSET_OCTETS>().expect("an RRset of ours is whole");
+        let [octets, count, of_signatures] = [[r0, r1], [c0, c1], [s0, s1]].map(u16::from_le_bytes);
+        let (octets, of_signatures, rest) = match octets {
+            LONG => long(rest),
+            _ => (octets.into(), of_signatures.into(), rest),
+        };
+        let (records, rest) = rest.split_at(octets);
+        let (signatures, rest) = rest.split_at(of_signatures);
+        let &[_, _, t0, t1, _, _, l0, l1, l2, l3, ..] =
+            records.first_chunk::<RECORD_OCTETS>().expect("an RRset has a record");
+        let rtype = u16::from_be_bytes([t0, t1]);
+        let ttl = u32::from_be_bytes([l0, l1, l2, l3]);
+        (RrSet { rtype, count, ttl, records: Data(records), signatures: Data(signatures) }, rest)
+    }
+
     /// The data of the first record.
     #[inline]
     pub fn first(&self) -> &'z [u8] {

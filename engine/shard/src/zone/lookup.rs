@@ -39,9 +39,13 @@ pub enum Outcome<'z> {
 }
 
 /// Looks up `name`, which lies in the zone of `image`.
-#[inline]
 pub fn lookup<'z>(image: &'z Image, name: &KeyedName, qtype: u16) -> Found<'z> {
-    match image.node(name, name.labels()) {
+    lookup_from(image, name, image.node(name, name.labels()), qtype)
+}
+
+/// The same where the node of the name itself is known, if there is one.
+pub fn lookup_from<'z>(image: &'z Image, name: &KeyedName, node: Option<Node<'z>>, qtype: u16) -> Found<'z> {
+    match node {
         Some(node) => match node.cover().map(|cover| image.at(cover)) {
             None => at_owner(node, qtype, false),
             Some(cover) if cover.is(&node) => at_cover(node, qtype),

@@ -1,0 +1,179 @@
+//! The requests that most requests are: one question of class IN for records, and an OPT record without options, or none.
+//!
+//! What nobody sends but for a reason (signatures, cookies, other opcodes and classes, transfers, records where none
+//! belong) is not plain and takes the long way, where every check has its place; so does whatever a check here would not
+//! let pass. So a plain request is known by a few comparisons of whole words, and where an RRset, or the SOA record of a
+//! denial, is all that it gets, that is copied at once. Measured: this takes a third of the instructions of the long way.
+
+use super::ahead::NO_HINT;
+use super::authoritative::{Form, copy_answer};
+use super::record::Note;
+use super::{Asker, Client, Outcome, Refusal, Shard};
+use crate::images::Images;
+use crate::limits::{MESSAGE_OCTETS_MAX, UDP_PLAIN_OCTETS_MAX};
+use crate::telemetry::TypeClass;
+use crate::telemetry::log::{self, Policy};
+use crate::time::Time;
+use crate::transport::Transport;
+use crate::upstream::Target;
+use crate::wire::edns::{self, DNSSEC_OK, Edns};
+use crate::wire::message::{HEADER_OCTETS, Header, Query, flags};
+use crate::wire::name::{HashKey, KeyedName};
+use crate::wire::rdata::{CLASS_IN, rtype};
+
+/// What a plain request asks, beside the name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Plain {
+    pub(super) qtype: u16,
+    pub(super) name_octets: u8,
+    /// Whether it has an OPT record.
+    has_opt: bool,
+    pub(super) dnssec_ok: bool,
+    /// Octets of a reply over UDP.
+    udp_limit: u16,
+}
+
+/// Where a name goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// To a zone of ours.
+    Zone(u32),
+    /// To upstreams, or their cached answers.
+    Upstream,
+    /// Nowhere: it is refused.
+    Nowhere,
+}
+
+impl Plain {
+    /// Reads a request, and its name into `name`; `None`: it is not plain, or malformed.
+    #[inline]
+    pub(super) fn read(request: &[u8], key: &HashKey, name: &mut KeyedName) -> Option<Plain> {
+        const OTHERS: u16 = flags::QR | flags::OPCODE;
+        const QUESTION_ALONE: u64 = 1 << 48;
+        let (&[_, _, f0, f1, ref counts @ ..], behind) = request.split_first_chunk::<HEADER_OCTETS>()?;
+        let additionals = u64::from_be_bytes(*counts) ^ QUESTION_ALONE;
+        if u16::from_be_bytes([f0, f1]) & OTHERS != 0 || additionals > 1 {
+            return None;
+        }
+        let name_octets = name.set(key, behind)?;
+        let (&[t0, t1, c0, c1], opt) = behind[name_octets..].split_first_chunk()?;
+        let qtype = u16::from_be_bytes([t0, t1]);
+        // Types that are no types of records; ANY is one that may be asked for.
+        let is_meta = qtype == 0 || qtype == rtype::OPT || (rtype::TKEY..rtype::ANY).contains(&qtype);
+        if u16::from_be_bytes([c0, c1]) != CLASS_IN || is_meta {
+            return None;
+        }
+        let name_octets = name_octets as u8;
+        if additionals == 0 {
+            let udp_limit = UDP_PLAIN_OCTETS_MAX as u16;
+            let plain = Plain { qtype, name_octets, has_opt: false, dnssec_ok: false, udp_limit };
+            return opt.is_empty().then_some(plain);
+        }
+        let edns = Edns::plain(opt).filter(|edns| edns.version == edns::VERSION)?;
+        let (dnssec_ok, udp_limit) = (edns.dnssec_ok, edns.udp_reply_octets() as u16);
+        Some(Plain { qtype, name_octets, has_opt: true, dnssec_ok, udp_limit })
+    }
+
+    /// The form of the reply, whose answer is copied.
+    #[inline(always)]
+    fn form<'a>(&self, via: Transport, request: &'a [u8]) -> Option<Form<'a>> {
+        let &[id0, id1, f0, f1, ..] = request.first_chunk::<HEADER_OCTETS>()?;
+        Some(Form {
+            id: u16::from_be_bytes([id0, id1]),
+            flags: u16::from_be_bytes([f0, f1]) & (flags::RD | flags::CD),
+            question: request.get(HEADER_OCTETS..HEADER_OCTETS + usize::from(self.name_octets) + 4)?,
+            qtype: self.qtype,
+            dnssec_ok: self.dnssec_ok,
+            opt_flags: self.has_opt.then_some(if self.dnssec_ok { DNSSEC_OK } else { 0 }),
+            limit: match via {
+                Transport::Tcp => MESSAGE_OCTETS_MAX,
+                Transport::Udp => self.udp_limit.into(),
+            },
+        })
+    }
+}
+
+impl Images {
+    /// Where a question goes.
+    #[inline]
+    pub(super) fn way(&self, name: &KeyedName, qtype: u16) -> Way {
+        match self.route(name, qtype) {
+            Some(&Target::Zone(zone)) => Way::Zone(zone),
+            Some(Target::Pools(_)) => Way::Upstream,
+            Some(Target::Refuse) | None => Way::Nowhere,
+        }
+    }
+
+    /// Whether this client may ask at its listener.
+    #[inline]
+    fn allow(&self, client: &Client) -> bool {
+        let listener = self.listeners.get(usize::from(client.listener));
+        listener.is_some_and(|listener| listener.allow.contains(client.peer.ip()))
+    }
+}
+
+impl Shard {
+    /// Answers a request that is plain; any other, and one that a check wants a closer look at, goes the long way.
+    #[inline(always)] // The one way in.
+    pub(super) fn answer_plain(&mut self, now: Time, client: &Client, request: &[u8], reply: &mut [u8]) -> Outcome {
+        // Who asks how often is looked at on the long way.
+        if self.rate.is_some() || self.limiter.is_some() {
+            return self.on_any_message(now, client, request, reply);
+        }
+        let Shard { images, name, ahead, counters, note, record, .. } = self;
+        let (plain, way, hint) = match ahead.recognise(request, name) {
+            Some(known) => known,
+            None => match Plain::read(request, &images.hash_key, name) {
+                Some(plain) => (plain, images.way(name, plain.qtype), NO_HINT),
+                None => return self.on_any_message(now, client, request, reply),
+            },
+        };
+        if !images.allow(client) {
+            return self.on_any_message(now, client, request, reply);
+        }
+        match client.via {
+            Transport::Udp => counters.queries_udp += 1,
+            Transport::Tcp => counters.queries_tcp += 1,
+        }
+        record.telemetry.types[TypeClass::of(plain.qtype) as usize] += 1;
+        *note = Note::asked(u16::from(plain.name_octets) + 4, plain.dnssec_ok);
+        if let Way::Zone(zone) = way
+            && let Some(image) = images.image(zone)
+            && let Some(form) = plain.form(client.via, request)
+            && let Some((octets, rcode)) = copy_answer(image, name, hint, form, reply)
+        {
+            counters.zone_answers += 1;
+            note.is(log::Outcome::Zone);
+            note.replied(counters, rcode as u16, false);
+            return Outcome::Reply(octets);
+        }
+        self.answer_further(now, client, request, plain, way, reply)
+    }
+
+    /// The same where more is to be done than to copy.
+    #[inline(never)] // So that what can be copied has a short way.
+    fn answer_further(
+        &mut self,
+        now: Time,
+        client: &Client,
+        request: &[u8],
+        plain: Plain,
+        way: Way,
+        reply: &mut [u8],
+    ) -> Outcome {
+        let header = Header::parse(request).expect("a plain request has a header");
+        let query = Query::parse_behind_name(header, request, plain.name_octets.into());
+        let query = query.expect("a plain request is well-formed");
+        let asker = Asker::new(client, &query);
+        let answered = match way {
+            Way::Zone(zone) if self.images.image(zone).is_none() => Err(Refusal::not_ready()),
+            Way::Zone(zone) => Ok(self.answer_by_steps(zone, &query, &asker, reply)),
+            Way::Upstream => self.answer_from_upstream(now, client, &query, asker, reply),
+            Way::Nowhere => Err(Refusal::prohibited(Policy::Route, |c| &mut c.refused_route)),
+        };
+        match answered {
+            Ok(outcome) => outcome,
+            Err(refusal) => self.refuse(now, client, &query, asker, refusal, reply),
+        }
+    }
+}

@@ -7,9 +7,9 @@ use std::time::Duration;
 use ringdns_shard::guard::Acl;
 use ringdns_shard::images::{Bounds, CacheSettings, Listener, Recording, Zone};
 use ringdns_shard::upstream::{Kind, Pool, Protocol, Routes, Server, Strategy, Target};
-use ringdns_shard::wire::name::{HashKey, Name};
+use ringdns_shard::wire::name::{HashKey, Name, canonical_order, labels};
 use ringdns_shard::wire::rdata::rtype;
-use ringdns_shard::zone::{Builder, Image, Place};
+use ringdns_shard::zone::{Builder, Image, Place, nsec3};
 use ringdns_shard::{Action, Client, Images, Outcome, Shard, Time, Transport};
 
 /// The cases, and what each asks for.
@@ -17,6 +17,10 @@ pub const CASES: &[(&str, &str)] = &[
     ("auth", "an A record of a zone of 100,000 names"),
     ("auth-edns", "the same, asked with EDNS and DO"),
     ("nxdomain", "a name that the zone does not have"),
+    ("nodata", "a name of the zone, for a type that it does not have"),
+    ("referral", "a name below one of 10,000 cuts, whose server lies below it"),
+    ("nsec", "a name that a zone of 10,000 names with NSEC does not have, asked with DO"),
+    ("nsec3", "the same with NSEC3"),
     ("cache", "a cached answer of an upstream, 20,000 names"),
     ("cache-log", "the same with the query log on"),
     ("cache-log-10", "the same with one query of ten logged"),
@@ -26,6 +30,8 @@ pub const CASES: &[(&str, &str)] = &[
 
 /// Names of the zone.
 const ZONE_NAMES: u32 = 100_000;
+/// Names of a zone with cuts or signatures.
+const LADEN_NAMES: u32 = 10_000;
 /// Names in the cache.
 const CACHED_NAMES: u32 = 20_000;
 /// Different questions of a case.
@@ -48,6 +54,16 @@ pub struct Load {
 impl Load {
     /// The engine and questions of a case, which must be known.
     pub fn new(case: &str) -> Load {
+        let names = match case {
+            _ if case.starts_with("cache") => CACHED_NAMES,
+            "referral" | "nsec" | "nsec3" => LADEN_NAMES,
+            _ => ZONE_NAMES,
+        };
+        Load::sized(case, names)
+    }
+
+    /// The same with so many names in the case's zone, or in its cache.
+    pub fn sized(case: &str, names: u32) -> Load {
         let key = HashKey::from_seed(*b"one of 2^128 key");
         let client = Client {
             peer: ([127, 0, 0, 1], 40_000).into(),
@@ -57,7 +73,7 @@ impl Load {
             connection: 0,
         };
         let mut load = Load {
-            shard: Shard::new(Arc::new(Images { recording: recording(case), ..images(key) }), [5; 32]),
+            shard: Shard::new(Arc::new(Images { recording: recording(case), ..images(key, case, names) }), [5; 32]),
             client,
             requests: Vec::new(),
             reply: vec![0; 65_535],
@@ -65,17 +81,25 @@ impl Load {
         // A multiplier prime to the number of names visits them in an order that no prefetcher knows.
         let scattered = |i: u32, names: u32| (u64::from(i) * 7_919 % u64::from(names)) as u32;
         let owner: Box<dyn Fn(u32) -> String> = match case {
-            "auth" | "auth-edns" => Box::new(move |i| format!("h{}.example.com", scattered(i, ZONE_NAMES))),
-            "nxdomain" => Box::new(|i| format!("none{i}.example.com")),
+            "auth" | "auth-edns" | "nodata" => Box::new(move |i| format!("h{}.example.com", scattered(i, names))),
+            "nxdomain" | "nsec" | "nsec3" => Box::new(|i| format!("none{i}.example.com")),
+            "referral" => Box::new(move |i| format!("www.h{}.example.com", scattered(i, names))),
             "cache" | "cache-log" | "cache-log-10" | "cache-tap" => {
-                Box::new(move |i| format!("h{}.cached.test", scattered(i, CACHED_NAMES)))
+                Box::new(move |i| format!("h{}.cached.test", scattered(i, names)))
             }
             "refused" => Box::new(|i| format!("h{i}.elsewhere.invalid")),
             other => unreachable!("{other} is no case"),
         };
-        load.requests = (0..QUESTIONS).map(|i| request(&owner(i), case == "auth-edns")).collect();
+        let with_edns = matches!(case, "auth-edns" | "nsec" | "nsec3");
+        load.requests = (0..QUESTIONS).map(|i| request(&owner(i), with_edns)).collect();
+        if case == "nodata" {
+            load.requests.iter_mut().for_each(|request| {
+                let qtype_at = request.len() - 3;
+                request[qtype_at] = rtype::AAAA as u8;
+            });
+        }
         if case.starts_with("cache") {
-            for i in 0..CACHED_NAMES {
+            for i in 0..names {
                 load.fill(&request(&format!("h{i}.cached.test"), false));
             }
         }
@@ -141,8 +165,8 @@ fn name(text: &str) -> Name {
     text.parse().expect("a name of ours")
 }
 
-/// A question for A records, with RD set.
-fn request(owner: &str, with_edns: bool) -> Vec<u8> {
+/// A question for A records, with RD set; with EDNS, DO is set as well.
+pub fn request(owner: &str, with_edns: bool) -> Vec<u8> {
     let mut request = vec![0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, u8::from(with_edns)];
     request.extend(name(owner).as_wire());
     request.extend([0, 1, 0, 1]);
@@ -152,7 +176,7 @@ fn request(owner: &str, with_edns: bool) -> Vec<u8> {
     request
 }
 
-fn images(key: HashKey) -> Images {
+fn images(key: HashKey, case: &str, names: u32) -> Images {
     let server = Server { protocol: Protocol::Udp, address: ([127, 0, 0, 1], 53).into() };
     let pool = Pool {
         name: "origin".into(),
@@ -166,10 +190,10 @@ fn images(key: HashKey) -> Images {
     Images {
         listeners: vec![Listener { allow: Acl::local_and_private() }],
         routes: Arc::new(Routes::new(&key, routes)),
-        zones: vec![Zone::new(Arc::new(zone(key)))],
+        zones: vec![Zone::new(Arc::new(zone(key, case, names)))],
         pools: vec![Arc::new(pool)],
         cache: CacheSettings {
-            octets: 64 << 20,
+            octets: (64 << 20).max(names as usize * 512),
             min_ttl: Duration::ZERO,
             max_ttl: Duration::from_secs(86_400),
             negative_max_ttl: Duration::from_secs(3600),
@@ -186,21 +210,94 @@ fn images(key: HashKey) -> Images {
     }
 }
 
-/// `h0` to `h99999`, an address each.
-fn zone(key: HashKey) -> Image {
-    let apex = name("example.com");
-    let server = name("ns1.example.com");
+/// A zone of a case: `h0`, `h1` and so on, an address each, or a cut each.
+fn zone(key: HashKey, case: &str, names: u32) -> Image {
+    let mut zone = Records { builder: Builder::new(name(APEX), key), signed: Vec::new() };
+    let (apex, server) = (name(APEX), name("ns1.example.com"));
+    let names = if case.starts_with("cache") { 0 } else { names };
     let timers = [1u32, 3600, 600, 86_400, 300].map(u32::to_be_bytes).concat();
     let soa = [server.as_wire(), server.as_wire(), &timers].concat();
-    let mut builder = Builder::new(apex.clone(), key);
-    let mut push = |owner: &Name, rtype: u16, data: &[u8]| {
-        builder.push(owner.as_wire(), rtype, 300, data, Place::default()).expect("a record of ours");
-    };
-    push(&apex, rtype::SOA, &soa);
-    push(&apex, rtype::NS, server.as_wire());
-    push(&server, rtype::A, &[127, 0, 0, 1]);
-    for i in 0..ZONE_NAMES {
-        push(&name(&format!("h{i}.example.com")), rtype::A, &[10, (i >> 16) as u8, (i >> 8) as u8, i as u8]);
+    zone.push(apex.as_wire(), rtype::SOA, &soa);
+    zone.push(apex.as_wire(), rtype::NS, server.as_wire());
+    zone.push(server.as_wire(), rtype::A, &[127, 0, 0, 1]);
+    for i in 0..names {
+        let (owner, address) = (name(&format!("h{i}.{APEX}")), [10, (i >> 16) as u8, (i >> 8) as u8, i as u8]);
+        if case == "referral" {
+            let server = name(&format!("ns.h{i}.{APEX}"));
+            zone.push(owner.as_wire(), rtype::NS, server.as_wire());
+            zone.push(server.as_wire(), rtype::A, &address);
+        } else {
+            zone.push(owner.as_wire(), rtype::A, &address);
+        }
     }
-    builder.finish().expect("a zone of ours")
+    match case {
+        "nsec" => zone.link_names(),
+        "nsec3" => zone.link_hashes(),
+        _ => {}
+    }
+    zone.builder.finish().expect("a zone of ours")
+}
+
+const APEX: &str = "example.com";
+
+/// Records of a zone on their way.
+struct Records {
+    builder: Builder,
+    /// Owners and types of what was added.
+    signed: Vec<(Vec<u8>, u16)>,
+}
+
+impl Records {
+    fn push(&mut self, owner: &[u8], rtype: u16, data: &[u8]) {
+        self.builder.push(owner, rtype, 300, data, Place::default()).expect("a record of ours");
+        if rtype != rtype::RRSIG {
+            self.signed.push((owner.to_vec(), rtype));
+        }
+    }
+
+    /// Signatures of everything, as long as those of ECDSA with P-256 are; nobody verifies them here.
+    fn sign(&mut self) {
+        for (owner, rtype) in std::mem::take(&mut self.signed) {
+            let labels = labels(&owner).count() as u8;
+            let fixed = [&rtype.to_be_bytes()[..], &[13, labels], &[0; 14]].concat();
+            self.push(&owner, rtype::RRSIG, &[&fixed, name(APEX).as_wire(), &[7; 64]].concat());
+        }
+    }
+
+    fn owners(&self) -> Vec<Vec<u8>> {
+        let mut owners: Vec<_> = self.signed.iter().map(|(owner, _)| owner.clone()).collect();
+        owners.sort_by(|a, b| canonical_order(a, b));
+        owners.dedup();
+        owners
+    }
+
+    /// An NSEC record for each name.
+    fn link_names(&mut self) {
+        let owners = self.owners();
+        for (owner, next) in owners.iter().zip(owners.iter().cycle().skip(1)) {
+            self.push(owner, rtype::NSEC, &[next, &[0, 6, 0x40, 0, 0, 0, 0, 3][..]].concat());
+        }
+        self.sign();
+    }
+
+    /// An NSEC3 record for each name, without salt and further rounds.
+    fn link_hashes(&mut self) {
+        let mut hashes: Vec<_> = self.owners().iter().map(|owner| nsec3::hash(owner, &[], 0)).collect();
+        hashes.sort_unstable();
+        for (hash, next) in hashes.iter().zip(hashes.iter().cycle().skip(1)) {
+            let data = [&[1, 0, 0, 0, 0, 20], &next[..], &[0, 6, 0x40, 0, 0, 0, 0, 2]].concat();
+            self.push(name(&format!("{}.{APEX}", base32(hash))).as_wire(), rtype::NSEC3, &data);
+        }
+        self.push(name(APEX).as_wire(), rtype::NSEC3PARAM, &[1, 0, 0, 0, 0]);
+        self.sign();
+    }
+}
+
+/// A hash as a label (RFC 4648 §7).
+fn base32(hash: &[u8; nsec3::HASH_OCTETS]) -> String {
+    let digits = hash.chunks(5).flat_map(|five| {
+        let word = five.iter().fold(0_u64, |word, octet| word << 8 | u64::from(*octet));
+        (0..8).rev().map(move |digit| char::from_digit((word >> (5 * digit)) as u32 & 31, 32).expect("below 32"))
+    });
+    digits.collect()
 }

@@ -8,7 +8,6 @@
 
 use smallvec::SmallVec;
 
-use super::ahead::NO_HINT;
 use super::{Asker, Outcome, Shard};
 use crate::images::Images;
 use crate::limits::{ADDITIONAL_TARGETS_MAX, CHAIN_STEPS_MAX, NAME_OCTETS_MAX};
@@ -89,20 +88,32 @@ impl Shard {
         asker: &Asker,
         reply: &mut [u8],
     ) -> Outcome {
-        let Shard { images, name, counters, note, .. } = self;
-        let image = images.image(zone).expect("the caller has looked");
         if let Some(opt_flags) = asker.plain_opt() {
             let &Asker { id, flags, limit, .. } = asker;
             let (question, qtype, dnssec_ok) = (query.question, query.qtype, asker.dnssec_ok());
             let form = Form { id, flags, question, qtype, dnssec_ok, opt_flags, limit: limit.into() };
-            if let Some((octets, rcode)) = copy_answer(image, name, NO_HINT, form, reply) {
-                note.is(log::Outcome::Zone);
-                counters.zone_answers += 1;
-                note.replied(counters, rcode as u16, false);
+            if let Some(octets) = self.copy_from_zone(zone, form, reply) {
                 return Outcome::Reply(octets);
             }
         }
         self.answer_by_steps(zone, query, asker, reply)
+    }
+
+    /// The commonest answers are copied as they lie in the image: an RRset without names in it, with its signatures where
+    /// they are wanted, and the SOA record of a denial that nobody wants proved. Returns their length; `None`: there is
+    /// more to do.
+    pub(super) fn copy_from_zone(&mut self, zone: u32, form: Form<'_>, reply: &mut [u8]) -> Option<usize> {
+        let Shard { images, name, counters, note, .. } = self;
+        let image = images.image(zone)?;
+        let node = image.node(name, name.labels());
+        let (octets, rcode) = match node.and_then(|node| ready_set(node, form.qtype)) {
+            Some(set) => (copy_set(RrSet::at(set), form, reply)?, Rcode::NoError),
+            None => copy_denial(image, name, node, form, reply)?,
+        };
+        counters.zone_answers += 1;
+        note.is(log::Outcome::Zone);
+        note.replied(counters, rcode as u16, false);
+        Some(octets)
     }
 
     /// The same where the answer has names to be compressed, or is more than one RRset, or does not fit.
@@ -149,9 +160,9 @@ pub(super) struct Form<'a> {
 }
 
 impl Form<'_> {
-    #[inline(always)]
+    #[inline(always)] // Its fields are in registers where it is made.
     fn write(
-        &self,
+        self,
         (section, count, records): (Section, u16, [&[u8]; 2]),
         rcode: Rcode,
         reply: &mut [u8],
@@ -161,42 +172,36 @@ impl Form<'_> {
     }
 }
 
-/// The commonest answers are copied as they lie in the image: an RRset without names in it, with its signatures where they
-/// are wanted, and the SOA record of a denial that nobody wants proved. Returns length and response code; `None`: there
-/// is more to do. `hint` may be the number of the name's node.
-#[inline(always)] // Two callers, each of which has the form in registers.
-pub(super) fn copy_answer(
-    image: &Image,
-    name: &KeyedName,
-    hint: u32,
-    form: Form<'_>,
-    reply: &mut [u8],
-) -> Option<(usize, Rcode)> {
-    let node = image.node_at(hint, name).or_else(|| image.node(name, name.labels()));
-    if let Some(node) = node
-        && node.has_no_cover()
-        && form.qtype != rtype::RRSIG
-        && rdata::is_opaque(form.qtype)
-        && let Some(set) = node.find_rrset(form.qtype)
-    {
-        let (signatures, count) = match form.dnssec_ok {
-            true => (set.signatures.octets(), u16::try_from(set.signatures.count()).ok()?),
-            false => (&[][..], 0),
-        };
-        let records = (Section::Answer, set.count.checked_add(count)?, [set.records.octets(), signatures]);
-        return Some((form.write(records, Rcode::NoError, reply)?, Rcode::NoError));
-    }
-    // A copy: what is handed on lies in memory, and the form need not where it ends here.
-    copy_denial(image, name, node, &Form { ..form }, reply)
+/// Where the RRset of a name lies, where nothing covers that, and where the records can be copied from there.
+#[inline(always)] // On the path of every hit.
+pub(super) fn ready_set(node: Node<'_>, qtype: u16) -> Option<&[u8]> {
+    // Signatures that are asked for by name are those of every set.
+    let is_ready = node.has_no_cover() && qtype != rtype::RRSIG && rdata::is_opaque(qtype);
+    if is_ready { node.rrset_at(qtype) } else { None }
 }
 
-/// The same where the name has no such RRset.
-#[inline(never)] // So that a hit has a short way.
+/// Copies an RRset, with its signatures where they are wanted. Returns the length of the reply.
+#[inline(always)] // On the path of every hit.
+pub(super) fn copy_set(set: RrSet<'_>, form: Form<'_>, reply: &mut [u8]) -> Option<usize> {
+    let records = set.records.octets();
+    if !form.dnssec_ok || set.signatures.octets().is_empty() {
+        return form.write((Section::Answer, set.count, [records, &[]]), Rcode::NoError, reply);
+    }
+    copy_signed(set, &form, reply)
+}
+
+#[inline(never)] // So that what has no signatures has a short way.
+fn copy_signed(set: RrSet<'_>, form: &Form<'_>, reply: &mut [u8]) -> Option<usize> {
+    let count = set.count.checked_add(u16::try_from(set.signatures.count()).ok()?)?;
+    form.write((Section::Answer, count, [set.records.octets(), set.signatures.octets()]), Rcode::NoError, reply)
+}
+
+/// Copies the SOA record, where the name has no such RRset.
 fn copy_denial(
     image: &Image,
     name: &KeyedName,
     node: Option<Node<'_>>,
-    form: &Form<'_>,
+    form: Form<'_>,
     reply: &mut [u8],
 ) -> Option<(usize, Rcode)> {
     if form.dnssec_ok && image.denial() != &Denial::None {
@@ -207,8 +212,7 @@ fn copy_denial(
         ZoneSays::NxDomain => Rcode::NxDomain,
         _ => return None,
     };
-    let records = (Section::Authority, 1, [image.negative().octets(name)?, &[]]);
-    let octets = form.write(records, rcode, reply)?;
+    let octets = form.write((Section::Authority, 1, [image.negative().octets(name)?, &[]]), rcode, reply)?;
     image.negative().settle(reply, HEADER_OCTETS + form.question.len(), name);
     Some((octets, rcode))
 }

@@ -1,12 +1,13 @@
 //! The one door: every transport brings its requests to [`Shard::on_query`], and this module alone knows the order of
 //! the steps.
 //!
-//! **The life of a query that is answered at once.** [`Shard::on_query`] reads header, question and OPT in place
-//! ([`Query::parse`]), which also folds and hashes the name into the shard's scratch; checks the asker
-//! ([`Acl`](crate::guard::Acl)), class and type; finds the longest route. For a zone of ours, `authoritative` follows
-//! RFC 1034 §4.3.2 with [`lookup`](crate::zone::lookup::lookup) and writes RRsets straight from the image. For
-//! upstreams, [`Cache::find`] has the answer and [`AnswerRef::write`](crate::cache::AnswerRef::write) copies and patches
-//! it. Neither path allocates.
+//! **The life of a query that is answered at once.** A plain request (`plain` says what that is) is read by a few
+//! comparisons, or was read with its batch already ([`Shard::look_ahead`]); any other by [`Query::parse`], in place. Either
+//! folds and hashes the name into the shard's scratch. Then the asker ([`Acl`](crate::guard::Acl)), class and type are
+//! checked and the longest route found. For a zone of ours, an RRset without names is copied as it lies in the image, and
+//! so is the SOA record of a denial; everything else follows RFC 1034 §4.3.2 in `authoritative`, with
+//! [`lookup`](crate::zone::lookup::lookup) and the writer. For upstreams, [`Cache::find`] has the answer and
+//! [`AnswerRef::write`](crate::cache::AnswerRef::write) copies and patches it. Neither path allocates.
 //!
 //! **The life of a query that is resolved.** On a cache miss (`forward` has the order of the steps) the asker becomes a `Waiter` of a question in flight
 //! ([`Resolver::find`], [`Resolver::join`]) or of a new one ([`Resolver::begin`]), and the rim is told
@@ -147,6 +148,14 @@ pub enum Action {
     },
 }
 
+/// A request that came in. One word leads to all of it: what a step does not need takes none of its registers.
+struct Event<'e> {
+    now: Time,
+    client: &'e Client,
+    request: &'e [u8],
+    reply: &'e mut [u8],
+}
+
 /// Somebody who waits for an answer.
 #[derive(Debug)]
 struct Waiter {
@@ -173,8 +182,9 @@ enum Queued {
 
 /// One core's engine.
 ///
-/// Calling order: after any `on_…` call, call [`Shard::poll_action`] until it returns `None`, then arrange to call
-/// [`Shard::on_deadline`] no later than [`Shard::deadline`]. When the replies have been sent, of one request or of a batch,
+/// Calling order: before a batch of requests, [`Shard::look_ahead`], if one likes. After any `on_…` call, call
+/// [`Shard::poll_action`] until it returns `None`, then arrange to call [`Shard::on_deadline`] no later than
+/// [`Shard::deadline`]. When the replies have been sent, of one request or of a batch,
 /// call [`Shard::on_sent`], then take what is full of [`Shard::log`] and [`Shard::tap`].
 #[derive(Debug)]
 pub struct Shard {
@@ -213,6 +223,8 @@ pub struct Shard {
     limiter: Option<Limiter>,
     /// Limits how often clients may ask, where that is configured.
     rate: Option<rate::Limiter>,
+    /// Whether there is one of these.
+    is_limited: bool,
     limiter_seed: [u8; 16],
 }
 
@@ -245,6 +257,7 @@ impl Shard {
             transfers: Transfers::default(),
             limiter: images.rrl.as_ref().and_then(|rrl| Limiter::new(rrl, limiter_seed)),
             rate: images.rate.as_ref().and_then(|rate| rate::Limiter::new(rate, limiter_seed)),
+            is_limited: images.rate.is_some() || images.rrl.is_some(),
             limiter_seed,
             images,
         }
@@ -263,18 +276,19 @@ impl Shard {
         if self.record.is_on() {
             return self.on_query_recorded(now, client, request, reply);
         }
-        self.on_message(now, client, request, reply)
+        self.on_message(&mut Event { now, client, request, reply })
     }
 
     /// The same, whatever is recorded.
     #[inline(never)] // So that where nothing is recorded nothing is kept for it.
-    fn on_message(&mut self, now: Time, client: &Client, request: &[u8], reply: &mut [u8]) -> Outcome {
-        self.answer_plain(now, client, request, reply)
+    fn on_message(&mut self, event: &mut Event<'_>) -> Outcome {
+        self.answer_plain(event)
     }
 
     /// The same for whatever comes.
     #[inline(never)] // So that what is plain has a short way.
-    fn on_any_message(&mut self, now: Time, client: &Client, request: &[u8], reply: &mut [u8]) -> Outcome {
+    fn on_any_message(&mut self, event: &mut Event<'_>) -> Outcome {
+        let &mut Event { now, client, request, ref mut reply } = event;
         let Some(header) = Header::parse(request).filter(|header| !header.has(flags::QR)) else {
             self.counters.dropped_malformed += 1;
             self.note = Note::NO_REQUEST;
@@ -447,6 +461,7 @@ impl Shard {
         if images.rrl != self.images.rrl {
             self.limiter = images.rrl.as_ref().and_then(|rrl| Limiter::new(rrl, self.limiter_seed));
         }
+        self.is_limited = images.rate.is_some() || images.rrl.is_some();
         self.record.set(images.recording);
         self.ahead.clear();
         std::mem::replace(&mut self.images, images)

@@ -18,7 +18,7 @@
 use std::net::SocketAddr;
 
 use super::forward::Late;
-use super::{Asker, Client, Outcome, Shard, Waiter};
+use super::{Asker, Client, Event, Outcome, Shard, Waiter};
 use crate::images::Recording;
 use crate::limits::NAME_OCTETS_MAX;
 use crate::telemetry::log::{self, Asked, Entry, Log, Policy};
@@ -244,7 +244,7 @@ impl Shard {
         request: &[u8],
         reply: &mut [u8],
     ) -> Outcome {
-        let outcome = self.on_message(now, client, request, reply);
+        let outcome = self.on_message(&mut Event { now, client, request, reply: &mut *reply });
         if self.note.is_request {
             self.record(now, client, request, outcome, reply);
         }

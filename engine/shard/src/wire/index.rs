@@ -56,7 +56,7 @@ impl NameIndex {
     }
 
     /// What `look` finds at the first number under `hash` where it finds something.
-    #[inline]
+    #[inline(always)] // Each caller looks in its own way, and mostly once.
     pub fn find_map<T>(&self, hash: u64, look: impl Fn(u32) -> Option<T>) -> Option<T> {
         let mask = self.slots.len() - 1;
         let mut slot = hash as usize & mask;

@@ -93,6 +93,12 @@ impl KeyedName {
     /// name, or it is too long, or it has a compression pointer. Then the former name is gone as well.
     #[inline]
     pub fn set(&mut self, key: &HashKey, wire: &[u8]) -> Option<usize> {
+        self.take(key, wire)
+    }
+
+    /// The same for the one caller on the path of every query.
+    #[inline(always)]
+    pub(crate) fn take(&mut self, key: &HashKey, wire: &[u8]) -> Option<usize> {
         let length = self.measure(wire)?;
         self.fold(wire, length);
         self.hash(key);
@@ -100,7 +106,7 @@ impl KeyedName {
     }
 
     /// Finds labels and length.
-    #[inline]
+    #[inline(always)]
     fn measure(&mut self, wire: &[u8]) -> Option<usize> {
         // What runs past this is too long for a name.
         let wire = &wire[..wire.len().min(NAME_OCTETS_MAX)];
@@ -125,7 +131,7 @@ impl KeyedName {
 
     /// Copies the name of `length` octets in lower case, [`STEP`] octets at a time; the last step overlaps the one
     /// before. What is behind the name may be copied along.
-    #[inline]
+    #[inline(always)]
     fn fold(&mut self, wire: &[u8], length: usize) {
         let name = &wire[..length];
         if let Some(last) = name.last_chunk::<STEP>() {
@@ -144,7 +150,7 @@ impl KeyedName {
     }
 
     /// Hashes the suffixes, the shortest first.
-    #[inline]
+    #[inline(always)]
     fn hash(&mut self, key: &HashKey) {
         let mut hash = key.root();
         self.hashes[0] = hash;

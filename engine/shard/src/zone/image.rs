@@ -418,17 +418,17 @@ impl<'z> Node<'z> {
     /// The RRset of a type.
     #[inline]
     pub fn rrset(&self, rtype: u16) -> Option<RrSet<'z>> {
-        self.find_rrset(rtype)
+        self.rrset_at(rtype).map(RrSet::at)
     }
 
-    /// The same where most answers pass.
-    #[inline(always)]
-    pub(crate) fn find_rrset(&self, rtype: u16) -> Option<RrSet<'z>> {
+    /// Where the RRset of a type begins: for [`RrSet::at`].
+    #[inline(always)] // On the path of every hit.
+    pub(crate) fn rrset_at(&self, rtype: u16) -> Option<&'z [u8]> {
         let RrSets { mut rest, left } = self.rrsets();
         for _ in 0..left {
             let (set, behind) = RrSet::read(rest);
             if set.rtype == rtype {
-                return Some(set);
+                return Some(rest);
             }
             rest = behind;
         }
@@ -436,7 +436,7 @@ impl<'z> Node<'z> {
     }
 
     /// The RRsets, in ascending order of type.
-    #[inline]
+    #[inline(always)]
     pub fn rrsets(&self) -> RrSets<'z> {
         RrSets { rest: &self.octets[self.name_at() + usize::from(self.octets[6])..], left: self.octets[5] }
     }
@@ -498,6 +498,12 @@ pub struct RrSet<'z> {
 }
 
 impl<'z> RrSet<'z> {
+    /// The RRset at the start of `octets`.
+    #[inline(always)]
+    pub(crate) fn at(octets: &'z [u8]) -> RrSet<'z> {
+        RrSet::read(octets).0
+    }
+
     /// Reads the RRset at the start of `octets`; what stands behind it.
     #[inline(always)] // Most of what is read is not used by most callers.
     fn read(octets: &'z [u8]) -> (RrSet<'z>, &'z [u8]) {

@@ -7,7 +7,7 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -23,8 +23,8 @@ use ringdns_shard::wire::name::Name;
 use ringdns_shard::{Action, Client, Images, Outcome, Shard, Time, Transport};
 
 use crate::clock;
-use crate::datagrams::{Datagram, Received};
-use crate::limits::{ALARM_SLACK, CACHE_PORTION_OCTETS};
+use crate::datagrams::{Datagram, Queries, Received};
+use crate::limits::{ALARM_SLACK, CACHE_PORTION_OCTETS, KERNEL_DROPS_BATCHES, TCP_READ_OCTETS};
 use crate::runtime::Readiness;
 use crate::tcp::Connections;
 use crate::telemetry::{Portion, RimCounters, Snapshot, Status};
@@ -58,6 +58,8 @@ pub(crate) struct Shared {
     pub(crate) core: RefCell<Core>,
     /// The batch that every UDP socket of the core receives into: it is used up before the next await.
     pub(crate) received: RefCell<Received>,
+    /// The octets that every connection of the core reads by way of: used up before the next await, too.
+    pub(crate) scratch: RefCell<Box<[u8]>>,
 }
 
 /// One core.
@@ -70,11 +72,15 @@ pub(crate) struct Core {
     pub(crate) udp: Vec<Option<udp::End>>,
     pub(crate) connections: Connections,
     pub(crate) upstream: upstream::Sockets,
+    /// Queries that the event at hand has brought.
+    queries: Queries,
     pub(crate) exchanges: Exchanges,
     /// Replies over TCP and the octets of actions, [`MESSAGE_OCTETS_MAX`] of them.
     pub(crate) buffer: Box<[u8]>,
     /// Whether a request of the event at hand has been answered at once.
     has_answered: bool,
+    /// Batches received until the kernel is next asked what it has dropped.
+    batches_left: u32,
     events: Events,
     alarm: Alarm,
     /// When the connections are looked at next; `None` while there are none.
@@ -109,15 +115,18 @@ impl Shared {
                 udp: parts.udp,
                 connections,
                 upstream: parts.upstream,
+                queries: Queries::new(),
                 exchanges: Exchanges::default(),
                 buffer: vec![0; MESSAGE_OCTETS_MAX].into_boxed_slice(),
                 has_answered: false,
+                batches_left: KERNEL_DROPS_BATCHES,
                 events: parts.events,
                 alarm,
                 sweep_at: None,
                 me: me.clone(),
             }),
             received: RefCell::new(Received::new()),
+            scratch: RefCell::new(vec![0; TCP_READ_OCTETS].into_boxed_slice()),
         }))
     }
 }
@@ -165,16 +174,7 @@ impl Core {
             match action {
                 Action::Reply { client, octets } if client.via == Transport::Udp => self.reply_udp(&client, octets),
                 Action::Reply { client, octets } => self.reply_tcp(now, client.connection, octets),
-                Action::AskUdp { socket, server, octets } => {
-                    match self.upstream.send(socket, server, &self.buffer[..octets]) {
-                        Ok(()) => self.counters.upstream_sent += 1,
-                        Err(_) => {
-                            self.counters.upstream_send_errors += 1;
-                            let id = u16::from_be_bytes([self.buffer[0], self.buffer[1]]);
-                            self.shard.on_failure_udp(now, socket, id);
-                        }
-                    }
-                }
+                Action::AskUdp { socket, server, octets } => self.ask_udp(now, socket, server, octets),
                 Action::AskTcp { exchange, server, octets } => self.ask_tcp(now, exchange, server, octets),
                 Action::EndTcp { exchange } => self.end_tcp(now, exchange),
                 Action::Notified { zone, serial, peer } => {
@@ -192,15 +192,15 @@ impl Core {
         }
     }
 
-    /// Sends what has piled up, hands over what has been recorded, where that is enough, and sets the alarm. The end of
-    /// every event, which began at `now`.
+    /// Sends what has piled up, replies first, hands over what has been recorded, where that is enough, and sets the alarm.
+    /// The end of every event, which began at `now`.
     pub(crate) fn settle(&mut self, now: Time) {
-        for listener in 0..self.udp.len() {
-            if self.udp[listener].as_ref().is_some_and(|end| !end.outgoing.is_empty()) {
-                self.flush_udp(listener);
-            }
+        self.flush_replies(now);
+        // Where the kernel refuses one, the shard has another server asked, or gives up: an attempt less each time.
+        while self.send_queries(now) {
+            self.act(now);
+            self.flush_replies(now);
         }
-        self.flush_connections(now);
         self.flush_upstreams();
         if std::mem::take(&mut self.has_answered) {
             self.shard.on_sent(now, clock::now());
@@ -212,6 +212,63 @@ impl Core {
             self.hand_over_tap();
         }
         self.set_alarm(now);
+    }
+
+    fn flush_replies(&mut self, now: Time) {
+        for listener in 0..self.udp.len() {
+            if self.udp[listener].as_ref().is_some_and(|end| !end.outgoing.is_empty()) {
+                self.flush_udp(listener);
+            }
+        }
+        self.flush_connections(now);
+    }
+
+    /// A query to an upstream stands in the buffer: it leaves at the end of the event.
+    fn ask_udp(&mut self, now: Time, socket: u8, server: SocketAddr, octets: usize) {
+        if self.queries.is_full() {
+            self.send_queries(now);
+        }
+        match self.upstream.port(socket, server) {
+            Some(port) => self.queries.push(port, server, &self.buffer[..octets]),
+            None => {
+                self.counters.upstream_send_errors += 1;
+                let id = u16::from_be_bytes([self.buffer[0], self.buffer[1]]);
+                self.shard.on_failure_udp(now, socket, id);
+            }
+        }
+    }
+
+    /// Sends the queries that wait, if any; whether the shard has heard of one that the kernel refused.
+    fn send_queries(&mut self, now: Time) -> bool {
+        if self.queries.is_empty() {
+            return false;
+        }
+        let Core { queries, upstream, shard, counters, .. } = self;
+        let errors = counters.upstream_send_errors;
+        let sent = queries.send(
+            |port| upstream.descriptor(port),
+            |port, id| {
+                counters.upstream_send_errors += 1;
+                shard.on_failure_udp(now, port.index, id);
+            },
+        );
+        counters.upstream_sent += sent as u64;
+        counters.upstream_send_errors > errors
+    }
+
+    /// A batch of datagrams has come.
+    pub(crate) fn count_batch(&mut self) {
+        self.batches_left -= 1;
+        if self.batches_left == 0 {
+            self.count_kernel_drops();
+        }
+    }
+
+    /// Adds up what the kernel has dropped at the sockets.
+    fn count_kernel_drops(&mut self) {
+        self.batches_left = KERNEL_DROPS_BATCHES;
+        self.counters.udp_kernel_drops += self.udp.iter_mut().flatten().map(udp::End::kernel_drops).sum::<u64>();
+        self.counters.upstream_kernel_drops += self.upstream.kernel_drops();
     }
 
     /// Hands over what has been recorded so far. Between two events: what is not sent yet has no latency.
@@ -275,7 +332,8 @@ impl Core {
     }
 
     /// What this core tells about itself, and how many messages wait for it.
-    pub(crate) fn snapshot(&self, messages_waiting: usize) -> Snapshot {
+    pub(crate) fn snapshot(&mut self, messages_waiting: usize) -> Snapshot {
+        self.count_kernel_drops();
         let Figures { entries: cache_entries, octets: cache_octets, .. } = self.shard.cache_figures();
         Snapshot {
             core: self.index,

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use crate::limits::{FRAME_OCTETS_MAX, TCP_READ_OCTETS};
+use crate::limits::FRAME_OCTETS_MAX;
 
 /// Octets read and not yet handed on.
 #[derive(Default)]
@@ -24,19 +24,16 @@ pub(crate) enum Arrived {
 }
 
 impl Input {
-    /// Reads once, without waiting. All messages that are there must have been taken before, and [`Input::compact`]
-    /// called.
-    pub(crate) fn read(&mut self, mut stream: impl Read) -> Arrived {
-        let have = self.octets.len();
-        self.octets.resize(have + self.wanted(), 0);
-        let read = stream.read(&mut self.octets[have..]);
-        self.octets.truncate(have + read.as_ref().map_or(0, |read| *read));
-        if self.octets.is_empty() {
-            *self = Input::default();
-        }
-        match read {
+    /// Reads once, without waiting, by way of `scratch`. All messages that are there must have been taken before, and
+    /// [`Input::compact`] called.
+    pub(crate) fn read(&mut self, mut stream: impl Read, scratch: &mut [u8]) -> Arrived {
+        assert!(self.start == 0 && self.octets.len() < FRAME_OCTETS_MAX);
+        match stream.read(scratch) {
             Ok(0) => Arrived::End,
-            Ok(_) => Arrived::More,
+            Ok(octets) => {
+                self.octets.extend_from_slice(&scratch[..octets]);
+                Arrived::More
+            }
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
                 Arrived::More
             }
@@ -71,14 +68,6 @@ impl Input {
         self.start == self.octets.len()
     }
 
-    /// How many octets to read: the rest of the message that has begun, but no more than there are already, so that
-    /// memory grows with what has come and not with what was announced; and never less than a handful of messages.
-    fn wanted(&self) -> usize {
-        assert!(self.start == 0 && self.octets.len() < FRAME_OCTETS_MAX);
-        let missing = self.frame_length().map_or(0, |length| (length + 2).saturating_sub(self.octets.len()));
-        missing.min(self.octets.len()).max(TCP_READ_OCTETS)
-    }
-
     fn frame_length(&self) -> Option<usize> {
         match self.octets[self.start..] {
             [high, low, ..] => Some(usize::from(u16::from_be_bytes([high, low]))),
@@ -90,6 +79,7 @@ impl Input {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::TCP_READ_OCTETS;
 
     #[test]
     fn frames_come_whole_however_they_are_cut() {
@@ -101,13 +91,14 @@ mod tests {
                 stream.extend_from_slice(&(length as u16).to_be_bytes());
                 stream.extend((0..length).map(|octet| octet as u8));
             }
+            let mut scratch = vec![0; TCP_READ_OCTETS].into_boxed_slice();
             let mut input = Input::default();
             let mut lengths = Vec::new();
             let mut rest = &stream[..];
             while !rest.is_empty() {
                 let octets = step.min(rest.len());
                 let mut piece = &rest[..octets];
-                assert_eq!(input.read(&mut piece), Arrived::More);
+                assert_eq!(input.read(&mut piece, &mut scratch), Arrived::More);
                 rest = &rest[octets - piece.len()..];
                 while let Some(frame) = input.next_frame() {
                     assert!(frame.iter().enumerate().all(|(place, octet)| *octet == place as u8));
@@ -118,19 +109,22 @@ mod tests {
             assert_eq!(lengths, expected, "in steps of {step}");
             assert!(input.is_empty());
             assert_eq!(input.octets.capacity(), 0, "no memory while idle");
-            assert_eq!(input.read(rest), Arrived::End);
+            assert_eq!(input.read(rest, &mut scratch), Arrived::End);
             assert_eq!(input.octets.capacity(), 0);
         }
     }
 
     #[test]
     fn memory_grows_with_what_came() {
+        let mut scratch = vec![0; TCP_READ_OCTETS].into_boxed_slice();
         let mut input = Input::default();
-        input.octets.extend_from_slice(&[0xFF, 0xFF, 0]);
-        assert_eq!(input.wanted(), TCP_READ_OCTETS);
-        input.octets.resize(20_000, 0);
-        assert_eq!(input.wanted(), 20_000);
-        input.octets.resize(60_000, 0);
-        assert_eq!(input.wanted(), FRAME_OCTETS_MAX - 60_000);
+        // The longest message is announced, and one octet of it comes.
+        assert_eq!(input.read(&[0xFF, 0xFF, 0][..], &mut scratch), Arrived::More);
+        assert!(input.next_frame().is_none() && !input.is_empty());
+        assert!(input.octets.capacity() < 64, "{}", input.octets.capacity());
+        // Whatever is there, one read takes a bounded part of it.
+        assert_eq!(input.read(&vec![0; 1 << 20][..], &mut scratch), Arrived::More);
+        assert_eq!(input.octets.len(), 3 + TCP_READ_OCTETS);
+        assert!(input.octets.capacity() <= 2 * input.octets.len());
     }
 }

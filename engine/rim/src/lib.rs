@@ -15,6 +15,7 @@
 //! | `runtime`, `clock` | the only users of glommio, and of the clock |
 //! | `sockets`, `bind` | making sockets, with their options; the plan of a process |
 //! | `datagrams` | batches for `recvmmsg` and `sendmmsg` |
+//! | `near` | having memory come into the cache before it is read |
 //! | `frames` | messages as they come over a stream |
 //! | `engine` | a core: the shard and everything its actions need; never borrowed across an await |
 //! | `udp`, `tcp`, `upstream` | the tasks that move bytes between sockets and the core |
@@ -23,7 +24,7 @@
 //! | `thread` | the life of a core's thread |
 //! | `cores` | what other threads may ask of the cores |
 //!
-//! This is the only crate of the workspace with `unsafe`, and in it these modules alone: `datagrams`, `sockets`,
+//! This is the only crate of the workspace with `unsafe`, and in it these modules alone: `datagrams`, `near`, `sockets`,
 //! `preflight`, `memory` and `turns`.
 #![deny(unsafe_code)]
 
@@ -37,6 +38,8 @@ mod frames;
 mod limits;
 #[allow(unsafe_code)]
 mod memory;
+#[allow(unsafe_code)]
+mod near;
 #[allow(unsafe_code)]
 mod preflight;
 mod privileges;

@@ -9,6 +9,12 @@ use ringdns_shard::limits::{MESSAGE_OCTETS_MAX, UDP_REPLY_OCTETS_MAX, UDP_REQUES
 pub(crate) const BATCH_DATAGRAMS: usize = 64;
 /// Batches that one socket may take before the reactor runs: 512 datagrams, a millisecond or two of work.
 pub(crate) const BATCH_ROUNDS_MAX: usize = 8;
+/// Datagrams of a batch from which on the memory that their answers will read is fetched ahead: fewer are answered
+/// before it comes.
+pub(crate) const LOOK_AHEAD_MIN: usize = 4;
+/// Batches after which the kernel is asked what it has dropped, also where nobody wants to know: its numbers of 32 bits
+/// must not wrap in between. Four million datagrams are received meanwhile at most.
+pub(crate) const KERNEL_DROPS_BATCHES: u32 = 1 << 16;
 /// Receive buffer that is asked for on every UDP socket; the kernel caps it at `net.core.rmem_max`.
 pub(crate) const UDP_RECEIVE_BUFFER_OCTETS: usize = 4 << 20;
 /// Connections that may wait to be accepted, on each core.
@@ -27,8 +33,10 @@ pub(crate) const TCP_TRANSFERS_MAX: usize = 8;
 pub(crate) const TCP_OUTPUT_PAUSE_OCTETS: usize = 64 << 10;
 /// Unsent output of one connection beyond which it is closed: replies to requests in flight come on top of the above.
 pub(crate) const TCP_OUTPUT_OCTETS_MAX: usize = 1 << 20;
-/// Octets read from a connection at a time, unless a longer message has begun.
-pub(crate) const TCP_READ_OCTETS: usize = 4 << 10;
+/// Octets read from a connection at a time: some hundred requests.
+pub(crate) const TCP_READ_OCTETS: usize = 16 << 10;
+/// Memory that the first reply which waits on a connection takes: enough for a dozen small ones.
+pub(crate) const TCP_OUTPUT_OCTETS_MIN: usize = 1 << 10;
 /// How long a connection may wait for replies of ours when nothing else happens on it.
 pub(crate) const TCP_IN_FLIGHT_PATIENCE: Duration = Duration::from_secs(60);
 /// The part of a core's connections that one client may have while at least half of them are free: a quarter, so that

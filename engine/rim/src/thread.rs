@@ -113,10 +113,7 @@ async fn life(beginning: Beginning, started: Sender<Result<(), String>>) -> Snap
         images: beginning.images,
         seed: beginning.seed,
         udp: beginning.udp.into_iter().map(|socket| Some(udp::End::new(UdpSocket::from(socket?)))).collect(),
-        upstream: upstream::Sockets {
-            v4: shared_sockets(beginning.upstream_v4),
-            v6: shared_sockets(beginning.upstream_v6),
-        },
+        upstream: upstream::Sockets::new(beginning.upstream_v4, beginning.upstream_v6),
         events: beginning.events,
     };
     let shared = Shared::new(parts).expect("a timer and memory for the core");
@@ -165,10 +162,8 @@ fn spawn_tasks(shared: &Rc<Shared>, listeners: &[(u16, Rc<TcpListener>)]) -> (Ve
         doors.push(runtime::spawn(tcp::listen(shared.clone(), *listener, socket.clone())));
     }
     let mut others = vec![runtime::spawn(engine::alarms(shared.clone()))];
-    for family in [&core.upstream.v4, &core.upstream.v6] {
-        for (index, socket) in family.iter().enumerate() {
-            others.push(runtime::spawn(upstream::listen(shared.clone(), index as u8, socket.clone())));
-        }
+    for (index, socket) in core.upstream.each() {
+        others.push(runtime::spawn(upstream::listen(shared.clone(), index, socket.clone())));
     }
     (doors, others)
 }
@@ -228,8 +223,4 @@ fn take_what_waits(shared: &Rc<Shared>, listeners: &[(u16, Rc<TcpListener>)]) {
 
 fn numbered(sockets: Vec<Option<Socket>>) -> impl Iterator<Item = (u16, Socket)> {
     sockets.into_iter().enumerate().filter_map(|(listener, socket)| Some((listener as u16, socket?)))
-}
-
-fn shared_sockets(sockets: Vec<Socket>) -> Vec<Rc<UdpSocket>> {
-    sockets.into_iter().map(|socket| Rc::new(UdpSocket::from(socket))).collect()
 }

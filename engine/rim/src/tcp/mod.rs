@@ -44,6 +44,7 @@ use crate::limits::{
     ACCEPT_PAUSE, ACCEPTS_A_TURN_MAX, TCP_IN_FLIGHT_PATIENCE, TCP_OUTPUT_OCTETS_MAX, TCP_OUTPUT_PAUSE_OCTETS,
 };
 use crate::runtime::{self, Readiness};
+use crate::sockets;
 use crate::telemetry::RimCounters;
 use connection::Connection;
 pub(crate) use slots::Connections;
@@ -74,60 +75,21 @@ pub(crate) async fn listen(shared: Rc<Shared>, listener: u16, socket: Rc<TcpList
 
 /// Accepts what waits, a bounded number. An error means that there was no descriptor or memory for the next.
 pub(crate) fn accept_waiting(shared: &Rc<Shared>, listener: u16, socket: &TcpListener) -> io::Result<()> {
-    for _ in 0..ACCEPTS_A_TURN_MAX {
-        match socket.accept() {
-            Ok((stream, peer)) => admit(shared, listener, stream, peer),
-            Err(error) => match error.kind() {
-                io::ErrorKind::WouldBlock => return Ok(()),
-                // The client went away again.
-                io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {}
-                _ => {
-                    shared.core.borrow_mut().counters.tcp_accept_errors += 1;
-                    return Err(error);
-                }
-            },
-        }
-    }
-    Ok(())
-}
-
-fn admit(shared: &Rc<Shared>, listener: u16, stream: TcpStream, peer: SocketAddr) {
     let mut core = shared.core.borrow_mut();
     let now = core.now();
-    if stream.set_nonblocking(true).and_then(|()| stream.set_nodelay(true)).is_err() {
-        core.counters.tcp_errors += 1;
-        return;
-    }
-    match core.connections.room(peer.ip()) {
-        Room::Free => {}
-        Room::InPlaceOf(mark) => core.recycle(mark),
-        Room::None => {
-            core.counters.tcp_over_cap += 1;
-            return;
-        }
-    }
-    let stream = Rc::new(stream);
-    let mark = core.connections.insert(Connection::new(now, stream.clone(), peer, listener));
-    core.counters.tcp_accepted += 1;
-    core.sweep_soon(now);
+    let accepted = core.accept_some(now, listener, socket);
     core.settle(now);
-    runtime::spawn(serve(shared.clone(), mark, stream)).detach();
+    accepted
 }
 
-/// The task of a connection.
+/// The task of a connection. It reads before it waits for something to read: most clients have sent their first request
+/// by the time their connection is accepted.
 async fn serve(shared: Rc<Shared>, mark: u64, stream: Rc<TcpStream>) {
     let ready = Readiness::new(stream);
     let mut input = Input::default();
-    while wait_until(&shared, mark, Connection::has_room).await {
-        match take_requests(&shared, mark, &mut input) {
-            Taken::All => {}
-            Taken::Paused | Taken::Part => continue,
-            Taken::Closed => break,
-        }
-        if ready.readable().await.is_err() {
-            break;
-        }
-        match input.read(&**ready.descriptor()) {
+    loop {
+        let arrived = input.read(&**ready.descriptor(), &mut shared.scratch.borrow_mut());
+        match arrived {
             Arrived::More => {}
             Arrived::End => {
                 // The client may have closed its side only: what it asked it shall have.
@@ -142,8 +104,24 @@ async fn serve(shared: Rc<Shared>, mark: u64, stream: Rc<TcpStream>) {
                 break;
             }
         }
+        let goes_on = input.is_empty() || take_all(&shared, mark, &mut input).await;
+        if !goes_on || ready.readable().await.is_err() {
+            break;
+        }
     }
     shared.core.borrow_mut().end_connection(mark);
+}
+
+/// Hands all complete requests to the shard, as the connection has room for them; false when it is to end.
+async fn take_all(shared: &Shared, mark: u64, input: &mut Input) -> bool {
+    while wait_until(shared, mark, Connection::has_room).await {
+        match take_requests(shared, mark, input) {
+            Taken::All => return true,
+            Taken::Paused | Taken::Part => {}
+            Taken::Closed => return false,
+        }
+    }
+    false
 }
 
 /// Waits until `condition` holds; false when the connection is to end instead.
@@ -206,6 +184,40 @@ fn take_requests(shared: &Shared, mark: u64, input: &mut Input) -> Taken {
 }
 
 impl Core {
+    fn accept_some(&mut self, now: Time, listener: u16, socket: &TcpListener) -> io::Result<()> {
+        for _ in 0..ACCEPTS_A_TURN_MAX {
+            match sockets::accept(socket) {
+                Ok((stream, peer)) => self.admit(now, listener, stream, peer),
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => return Ok(()),
+                    // The client went away again.
+                    io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {}
+                    _ => {
+                        self.counters.tcp_accept_errors += 1;
+                        return Err(error);
+                    }
+                },
+            }
+        }
+        Ok(())
+    }
+
+    fn admit(&mut self, now: Time, listener: u16, stream: TcpStream, peer: SocketAddr) {
+        match self.connections.room(peer.ip()) {
+            Room::Free => {}
+            Room::InPlaceOf(mark) => self.recycle(mark),
+            Room::None => {
+                self.counters.tcp_over_cap += 1;
+                return;
+            }
+        }
+        let stream = Rc::new(stream);
+        let mark = self.connections.insert(Connection::new(now, stream.clone(), peer, listener));
+        self.counters.tcp_accepted += 1;
+        self.sweep_soon(now);
+        runtime::spawn(serve(self.me(), mark, stream)).detach();
+    }
+
     /// A request came over a connection; false when the connection is gone or at its end.
     fn on_frame(&mut self, now: Time, mark: u64, request: &[u8]) -> bool {
         let Some(connection) = self.connections.of(mark).filter(|connection| !connection.closing) else {
@@ -266,7 +278,10 @@ impl Core {
             self.counters.tcp_output_overflow += 1;
             connection.close_hard();
         }
-        self.connections.dirty.push(mark);
+        // Requests that came together have their replies together.
+        if self.connections.dirty.last() != Some(&mark) {
+            self.connections.dirty.push(mark);
+        }
     }
 
     /// Which counter says why the connection may not be read on, if so. What waits to be sent is sent first.

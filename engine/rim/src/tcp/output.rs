@@ -2,7 +2,7 @@
 
 use ringdns_shard::Time;
 
-use crate::limits::TCP_OUTPUT_PAUSE_OCTETS;
+use crate::limits::{TCP_OUTPUT_OCTETS_MIN, TCP_OUTPUT_PAUSE_OCTETS};
 
 /// Replies that wait to be written, framed.
 #[derive(Default)]
@@ -34,6 +34,9 @@ impl Output {
     /// Adds a reply behind the others.
     pub(super) fn push(&mut self, now: Time, reply: &[u8]) {
         let length = u16::try_from(reply.len()).expect("a message has a length of 16 bits");
+        if self.octets.capacity() == 0 {
+            self.octets.reserve(TCP_OUTPUT_OCTETS_MIN.max(reply.len() + 2));
+        }
         self.octets.extend_from_slice(&length.to_be_bytes());
         self.octets.extend_from_slice(reply);
         if self.owed == 0 {

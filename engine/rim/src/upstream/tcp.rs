@@ -157,7 +157,7 @@ async fn converse(shared: &Shared, number: u64, server: SocketAddr) -> io::Resul
     let mut input = Input::default();
     loop {
         ready.readable().await?;
-        let arrived = input.read(&**ready.descriptor());
+        let arrived = input.read(&**ready.descriptor(), &mut shared.scratch.borrow_mut());
         if !take_replies(shared, number, &mut input) || arrived != Arrived::More {
             return Ok(());
         }

@@ -1,10 +1,10 @@
 //! Datagrams towards upstreams, over a fixed set of sockets.
 
-use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::{AsRawFd, RawFd};
 use std::rc::Rc;
 
-use crate::datagrams::Unusable;
+use crate::datagrams::{Port, Unusable};
 use crate::engine::Shared;
 use crate::limits::{BATCH_DATAGRAMS, BATCH_ROUNDS_MAX, RECEIVE_PAUSE};
 use crate::runtime::{self, Readiness};
@@ -14,30 +14,59 @@ use crate::udp::{Batch, kernel_drops_since, receive};
 /// have has none, and queries to it are not sent.
 #[derive(Default)]
 pub(crate) struct Sockets {
-    pub(crate) v4: Vec<Rc<UdpSocket>>,
-    pub(crate) v6: Vec<Rc<UdpSocket>>,
+    v4: Vec<Socket>,
+    v6: Vec<Socket>,
+}
+
+struct Socket {
+    socket: Rc<UdpSocket>,
+    /// What the kernel said last about the datagrams it has dropped here.
+    kernel_drops: u32,
 }
 
 impl Sockets {
-    /// Sends a query from one of the sockets. One system call a query: the sockets are chosen at random, so that a batch
-    /// would rarely hold more than two, which saves 4 % of the sending (eight save 15 %), and which query the kernel has
-    /// refused would be known later.
-    pub(crate) fn send(&self, socket: u8, server: SocketAddr, query: &[u8]) -> io::Result<()> {
-        let sockets = if server.is_ipv4() { &self.v4 } else { &self.v6 };
-        let socket = sockets
-            .get(usize::from(socket))
-            .ok_or_else(|| io::Error::new(io::ErrorKind::AddrNotAvailable, "no socket of this address family"))?;
-        socket.send_to(query, server).map(|_| ())
+    /// These.
+    pub(crate) fn new(v4: Vec<socket2::Socket>, v6: Vec<socket2::Socket>) -> Sockets {
+        let family = |sockets: Vec<socket2::Socket>| {
+            sockets.into_iter().map(|socket| Socket { socket: Rc::new(socket.into()), kernel_drops: 0 }).collect()
+        };
+        Sockets { v4: family(v4), v6: family(v6) }
+    }
+
+    /// Each of them, with the index that the shard uses.
+    pub(crate) fn each(&self) -> impl Iterator<Item = (u8, &Rc<UdpSocket>)> {
+        let each = self.v4.iter().enumerate().chain(self.v6.iter().enumerate());
+        each.map(|(index, socket)| (index as u8, &socket.socket))
+    }
+
+    /// The one that a query to a server goes over; `None` where there is none of its address family.
+    pub(crate) fn port(&self, index: u8, server: SocketAddr) -> Option<Port> {
+        let port = Port { v6: server.is_ipv6(), index };
+        (usize::from(index) < self.family(port.v6).len()).then_some(port)
+    }
+
+    /// How many datagrams the kernel has dropped at all of them since this was last called.
+    pub(crate) fn kernel_drops(&mut self) -> u64 {
+        let each = self.v4.iter_mut().chain(&mut self.v6);
+        each.map(|socket| kernel_drops_since(&mut socket.kernel_drops, &socket.socket)).sum()
+    }
+
+    /// The descriptor of one that [`Sockets::port`] has named.
+    pub(crate) fn descriptor(&self, port: Port) -> RawFd {
+        self.family(port.v6)[usize::from(port.index)].socket.as_raw_fd()
+    }
+
+    fn family(&self, v6: bool) -> &[Socket] {
+        if v6 { &self.v6 } else { &self.v4 }
     }
 }
 
 /// The task of one UDP socket: hands what comes to the shard, for as long as the core runs. `index` is the shard's.
 pub(crate) async fn listen(shared: Rc<Shared>, index: u8, socket: Rc<UdpSocket>) {
     let ready = Readiness::new(socket);
-    let mut kernel_drops = 0;
     while ready.readable().await.is_ok() {
         for _ in 0..BATCH_ROUNDS_MAX {
-            match take_batch(&shared, index, ready.descriptor(), &mut kernel_drops) {
+            match take_batch(&shared, index, ready.descriptor()) {
                 Batch::Full => {}
                 Batch::Last | Batch::Blocked => break,
                 Batch::Failed => {
@@ -49,11 +78,11 @@ pub(crate) async fn listen(shared: Rc<Shared>, index: u8, socket: Rc<UdpSocket>)
     }
 }
 
-fn take_batch(shared: &Shared, index: u8, socket: &UdpSocket, kernel_drops: &mut u32) -> Batch {
+fn take_batch(shared: &Shared, index: u8, socket: &UdpSocket) -> Batch {
     let mut received = shared.received.borrow_mut();
     let mut core = shared.core.borrow_mut();
     let core = &mut *core;
-    let count = match receive(&mut received, socket) {
+    let count = match receive(&mut received, socket, false) {
         Ok(0) => return Batch::Last,
         Ok(count) => count,
         Err(_) => {
@@ -61,8 +90,8 @@ fn take_batch(shared: &Shared, index: u8, socket: &UdpSocket, kernel_drops: &mut
             return Batch::Failed;
         }
     };
-    core.counters.upstream_kernel_drops += kernel_drops_since(kernel_drops, &received);
     core.counters.upstream_received += count as u64;
+    core.count_batch();
     let now = core.now();
     for place in 0..count {
         match received.datagram(place) {

@@ -2,9 +2,14 @@
 
 use std::collections::HashSet;
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
+
+use ringdns_rim::Event;
+use ringdns_shard::wire::name::{HashKey, Name};
+use ringdns_shard::wire::rdata::rtype;
+use ringdns_shard::zone::{Builder, Image, Place};
 
 use crate::common::{PATIENCE, REFUSED, Setup, id_of, query, rcode_of, read_frame, send_frame, udp_to};
 use crate::ports::free_port;
@@ -121,4 +126,53 @@ fn what_is_no_query_gets_nothing() {
     let snapshot = server.cores.snapshots(PATIENCE)[0].clone().unwrap();
     assert_eq!((snapshot.rim.udp_received, snapshot.rim.udp_sent), (13, 10));
     assert_eq!(snapshot.shard.dropped_malformed, 3);
+}
+
+/// `example.`, which has nothing but its SOA record.
+fn zone() -> Arc<Image> {
+    let apex: Name = "example".parse().unwrap();
+    let mut builder = Builder::new(apex.clone(), HashKey::from_seed([9; 16]));
+    for (rtype, numbers) in [(rtype::SOA, &[1u32, 60, 60, 60, 60][..]), (rtype::NS, &[])] {
+        let names =
+            if rtype == rtype::SOA { [apex.as_wire(), apex.as_wire()].concat() } else { apex.as_wire().to_vec() };
+        let data = [names, numbers.iter().flat_map(|number| number.to_be_bytes()).collect()].concat();
+        builder.push(apex.as_wire(), rtype, 60, &data, Place::default()).unwrap();
+    }
+    Arc::new(builder.finish().unwrap())
+}
+
+/// That `example.` has changed (RFC 1996).
+fn notify() -> Vec<u8> {
+    [&[0, 9, 0x24, 0, 0, 1, 0, 0, 0, 0, 0, 0][..], b"\x07example\0\0\x06\0\x01"].concat()
+}
+
+#[test]
+fn what_the_kernel_drops_is_counted_to_the_last_one() {
+    // A core that hears of a NOTIFY calls who listens, which keeps it from reading for as long as this test wants.
+    let (open, gate) = mpsc::channel::<()>();
+    let gate = Mutex::new(gate);
+    let server = Setup { zone: Some(zone()), ..Setup::default() }.start_with(Arc::new(move |event| {
+        if matches!(event, Event::Notified { .. }) {
+            let _ = gate.lock().unwrap().recv_timeout(PATIENCE);
+        }
+    }));
+    let socket = server.udp();
+    for round in 1..=2u64 {
+        socket.send(&notify()).unwrap();
+        for id in 0..20_000 {
+            socket.send(&query(id, "many")).unwrap();
+        }
+        open.send(()).unwrap();
+        let sent = round * 20_001;
+        server.wait_for("each datagram, one way or the other", |counters| {
+            counters.udp_received + counters.udp_kernel_drops >= sent
+        });
+        let counters = server.counters();
+        assert_eq!(counters.udp_received + counters.udp_kernel_drops, sent);
+        assert!(counters.udp_kernel_drops > 0, "{counters:?}");
+    }
+    // The last snapshot says the same.
+    let before = server.counters();
+    let last = server.cores.stop(PATIENCE)[0].clone().unwrap();
+    assert_eq!(last.rim.udp_kernel_drops, before.udp_kernel_drops);
 }

@@ -127,3 +127,29 @@ fn a_connection_without_a_reply_is_ended() {
     }
     assert!(asked > 0, "our side has closed it after the last question");
 }
+
+#[test]
+fn queries_that_the_kernel_refuses_fail_at_once() {
+    // Broadcast is for sockets that have asked for it.
+    let nobody = "255.255.255.255:53".parse().unwrap();
+    let server = Setup { upstream: Some((Protocol::Udp, nobody)), ..Setup::default() }.start();
+    let socket = server.udp();
+    // More than one batch of queries, in batches of requests.
+    let count = 200;
+    for id in 0..count {
+        socket.send(&query(id, &format!("n{id}"))).unwrap();
+    }
+    let mut ids: Vec<u16> = (0..count)
+        .map(|_| {
+            let reply = receive(&socket);
+            assert_eq!(rcode_of(&reply), SERVFAIL);
+            id_of(&reply)
+        })
+        .collect();
+    ids.sort_unstable();
+    assert_eq!(ids, (0..count).collect::<Vec<_>>());
+    let counters = server.counters();
+    assert_eq!(counters.upstream_sent, 0);
+    assert!(counters.upstream_send_errors >= 1, "{counters:?}");
+    assert_eq!(server.cores.snapshots(PATIENCE)[0].as_ref().unwrap().waiters, 0);
+}

@@ -70,7 +70,7 @@ pub(crate) fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAdd
 }
 
 /// How many datagrams the kernel has dropped at a socket since it was opened: a number of 32 bits that wraps. Asked for,
-/// not told with each datagram (SO_RXQ_OVFL): that took the kernel 5 % of what it does for one.
+/// not told with each datagram (SO_RXQ_OVFL): in the profile of a flooded core 3.6 % of the time went there.
 pub(crate) fn kernel_drops(socket: RawFd) -> io::Result<u32> {
     let mut figures = [0u32; MEMINFO_FIGURES];
     let mut length = size_of_val(&figures) as libc::socklen_t;

@@ -9,7 +9,7 @@ use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
 
-use crate::datagrams::{Outgoing, Received, Sent, Unusable};
+use crate::datagrams::{Outgoing, Received, Sent};
 use crate::engine::Shared;
 use crate::limits::{BATCH_DATAGRAMS, BATCH_ROUNDS_MAX, LOOK_AHEAD_MIN, RECEIVE_PAUSE};
 use crate::near::bring_near;
@@ -107,12 +107,9 @@ pub(crate) fn take_batch(shared: &Shared, listener: u16) -> Batch {
         core.shard.look_ahead((0..count).map(|place| received.octets(place)), bring_near);
     }
     for place in 0..count {
-        match received.datagram(place) {
-            Ok(datagram) => core.on_datagram(now, listener, datagram),
-            Err(Unusable::Oversize) => core.counters.udp_oversize += 1,
-            Err(Unusable::Source) => core.counters.udp_bad_source += 1,
-        }
+        core.on_datagram(now, listener, &received, place);
     }
+    core.act(now);
     core.settle(now);
     if count == BATCH_DATAGRAMS { Batch::Full } else { Batch::Last }
 }

@@ -2,8 +2,8 @@
 //!
 //! A batch owns its buffers, addresses and control data in slabs that never move, and the headers that point into them;
 //! the kernel reads and writes them during a call and keeps nothing afterwards. Control data carry the address that was
-//! asked (IP_PKTINFO, RFC 3542 §6.1 for IPv6), where a socket has several; elsewhere there are none, for writing them costs
-//! the kernel more than anything else that it does for a datagram and an echo can do without.
+//! asked (IP_PKTINFO, RFC 3542 §6.1 for IPv6), where a socket has several; elsewhere there are none, so that the kernel does
+//! for a datagram what it does for that of an echo, and nothing else.
 //!
 //! | module | owns |
 //! |---|---|

@@ -7,6 +7,7 @@ use std::ptr;
 
 use ringdns_shard::limits::UDP_REPLY_OCTETS_MAX;
 
+use super::Received;
 use super::layout::{self, Address, CONTROL_OCTETS, Control, Parts, Slab, write_source};
 use crate::limits::BATCH_DATAGRAMS;
 
@@ -68,14 +69,29 @@ impl Outgoing {
     /// Adds the datagram that stands in the first `octets` of [`Outgoing::slot`], to be sent to `peer`, from the address
     /// `local` where the socket has several.
     pub(crate) fn push(&mut self, octets: usize, peer: SocketAddr, local: Option<IpAddr>) {
+        self.add(octets, &Address::encode(peer), Address::length(peer) as libc::socklen_t, local);
+    }
+
+    /// The same for the reply to a datagram that has just come: back to where it came from, from where it came to.
+    #[inline]
+    pub(crate) fn push_back(&mut self, octets: usize, received: &Received, place: usize) {
+        let (peer, length) = received.source(place);
+        self.add(octets, peer, length, received.local(place));
+    }
+
+    #[inline(always)]
+    fn add(&mut self, octets: usize, peer: &Address, length: libc::socklen_t, local: Option<IpAddr>) {
         assert!(!self.is_full() && octets <= UDP_REPLY_OCTETS_MAX);
         let place = self.count;
         self.slices[place].iov_len = octets;
-        self.addresses[place] = Address::encode(peer);
+        self.addresses[place] = *peer;
         let header = &mut self.headers[place].msg_hdr;
-        header.msg_namelen = Address::length(peer) as libc::socklen_t;
-        header.msg_controllen = write_source(&mut self.controls[place], local) as _;
-        header.msg_control = if local.is_some() { self.controls.at(place).cast() } else { ptr::null_mut() };
+        header.msg_namelen = length;
+        (header.msg_control, header.msg_controllen) = (ptr::null_mut(), 0);
+        if local.is_some() {
+            header.msg_controllen = write_source(&mut self.controls[place], local) as _;
+            header.msg_control = self.controls.at(place).cast();
+        }
         self.count += 1;
     }
 

@@ -76,7 +76,7 @@ impl Received {
     }
 
     /// The datagram at `place`, below what [`Received::receive`] returned.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn datagram(&self, place: usize) -> Result<Datagram<'_>, Unusable> {
         assert!(place < self.count);
         let header = &self.headers[place];
@@ -98,8 +98,15 @@ impl Received {
         &self.buffers[start..start + self.headers[place].msg_len as usize]
     }
 
+    /// Who sent the datagram at `place`, as the kernel has written it, and the octets of that.
     #[inline]
-    fn local(&self, place: usize) -> Option<IpAddr> {
+    pub(super) fn source(&self, place: usize) -> (&Address, libc::socklen_t) {
+        (&self.addresses[place], self.headers[place].msg_hdr.msg_namelen)
+    }
+
+    /// To which address of ours the datagram at `place` was sent, where the socket reports it.
+    #[inline]
+    pub(super) fn local(&self, place: usize) -> Option<IpAddr> {
         // SAFETY: with `tells_local` each header of the batch has its control block, as long as the kernel has said.
         if self.tells_local { unsafe { read_local(&self.headers[place].msg_hdr) } } else { None }
     }

@@ -182,8 +182,8 @@ enum Queued {
 
 /// One core's engine.
 ///
-/// Calling order: before a batch of requests, [`Shard::look_ahead`], if one likes. After any `on_…` call, call
-/// [`Shard::poll_action`] until it returns `None`, then arrange to call [`Shard::on_deadline`] no later than
+/// Calling order: before a batch of requests, [`Shard::look_ahead`], if one likes. After any `on_…` call, or those of a
+/// batch, call [`Shard::poll_action`] until it returns `None`, then arrange to call [`Shard::on_deadline`] no later than
 /// [`Shard::deadline`]. When the replies have been sent, of one request or of a batch,
 /// call [`Shard::on_sent`], then take what is full of [`Shard::log`] and [`Shard::tap`].
 #[derive(Debug)]

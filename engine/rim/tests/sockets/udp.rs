@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
-use ringdns_rim::Event;
+use ringdns_rim::{Event, Events};
 use ringdns_shard::wire::name::{HashKey, Name};
 use ringdns_shard::wire::rdata::rtype;
 use ringdns_shard::zone::{Builder, Image, Place};
@@ -129,7 +129,7 @@ fn what_is_no_query_gets_nothing() {
 }
 
 /// `example.`, which has nothing but its SOA record.
-fn zone() -> Arc<Image> {
+pub(crate) fn zone() -> Arc<Image> {
     let apex: Name = "example".parse().unwrap();
     let mut builder = Builder::new(apex.clone(), HashKey::from_seed([9; 16]));
     for (rtype, numbers) in [(rtype::SOA, &[1u32, 60, 60, 60, 60][..]), (rtype::NS, &[])] {
@@ -142,20 +142,26 @@ fn zone() -> Arc<Image> {
 }
 
 /// That `example.` has changed (RFC 1996).
-fn notify() -> Vec<u8> {
+pub(crate) fn notify() -> Vec<u8> {
     [&[0, 9, 0x24, 0, 0, 1, 0, 0, 0, 0, 0, 0][..], b"\x07example\0\0\x06\0\x01"].concat()
+}
+
+/// Who hears of events such that a core that has heard of a NOTIFY reads nothing until it is let go.
+pub(crate) fn held_by_notify() -> (Events, mpsc::Sender<()>) {
+    let (open, gate) = mpsc::channel::<()>();
+    let gate = Mutex::new(gate);
+    let hear = move |event| {
+        if matches!(event, Event::Notified { .. }) {
+            let _ = gate.lock().unwrap().recv_timeout(PATIENCE);
+        }
+    };
+    (Arc::new(hear), open)
 }
 
 #[test]
 fn what_the_kernel_drops_is_counted_to_the_last_one() {
-    // A core that hears of a NOTIFY calls who listens, which keeps it from reading for as long as this test wants.
-    let (open, gate) = mpsc::channel::<()>();
-    let gate = Mutex::new(gate);
-    let server = Setup { zone: Some(zone()), ..Setup::default() }.start_with(Arc::new(move |event| {
-        if matches!(event, Event::Notified { .. }) {
-            let _ = gate.lock().unwrap().recv_timeout(PATIENCE);
-        }
-    }));
+    let (hear, open) = held_by_notify();
+    let server = Setup { zone: Some(zone()), ..Setup::default() }.start_with(hear);
     let socket = server.udp();
     for round in 1..=2u64 {
         socket.send(&notify()).unwrap();

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::common::{PATIENCE, SERVFAIL, SHORT, Setup, answer, id_of, query, rcode_of, read_frame, send_frame};
 use crate::ports::free_port;
+use crate::udp::{held_by_notify, notify, zone};
 use ringdns_shard::upstream::Protocol;
 use socket2::{Domain, Socket, Type};
 
@@ -152,4 +153,32 @@ fn queries_that_the_kernel_refuses_fail_at_once() {
     assert_eq!(counters.upstream_sent, 0);
     assert!(counters.upstream_send_errors >= 1, "{counters:?}");
     assert_eq!(server.cores.snapshots(PATIENCE)[0].as_ref().unwrap().waiters, 0);
+}
+
+#[test]
+fn what_the_kernel_drops_of_upstreams_is_counted_to_the_last_one() {
+    let upstream = fake_udp();
+    let (hear, open) = held_by_notify();
+    let address = upstream.local_addr().unwrap();
+    let setup = Setup { upstream: Some((Protocol::Udp, address)), zone: Some(zone()), ..Setup::default() };
+    let server = setup.start_with(hear);
+    let socket = server.udp();
+    // Outside of the zone, so that the upstream is asked; of all that it says nothing is a reply to it.
+    let mut elsewhere = query(1, "x");
+    elsewhere.truncate(elsewhere.len() - 4 - b"example.".len() - 1);
+    elsewhere.extend_from_slice(b"\x04test\0\0\x01\0\x01");
+    socket.send(&elsewhere).unwrap();
+    let (_, core) = upstream.recv_from(&mut [0; 512]).unwrap();
+    socket.send(&notify()).unwrap();
+    let sent = 20_000;
+    for _ in 0..sent {
+        upstream.send_to(&[0; 40], core).unwrap();
+    }
+    open.send(()).unwrap();
+    server.wait_for("each datagram, one way or the other", |counters| {
+        counters.upstream_received + counters.upstream_kernel_drops >= sent
+    });
+    let counters = server.counters();
+    assert_eq!(counters.upstream_received + counters.upstream_kernel_drops, sent);
+    assert!(counters.upstream_kernel_drops > 0, "{counters:?}");
 }

@@ -99,6 +99,7 @@ fn plan(settings: &Settings, cpus: &[usize]) -> rim::Plan {
     rim::Plan {
         cpus: cpus.to_vec(),
         listens: listens.collect(),
+        spin: *settings.server.spin,
         tcp_clients: *settings.limits.tcp_clients as usize,
         udp_ports: settings.udp_ports(),
     }

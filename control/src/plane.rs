@@ -524,6 +524,7 @@ fn keep_until_restart(running: &Settings, new: &mut Settings) -> Vec<&'static st
         server.cores as "`cores` in [server]",
         server.user as "`user` in [server]",
         server.replicas as "`replicas` in [server]",
+        server.spin as "`spin` in [server]",
         server.state as "`state` in [server]",
         server.sandbox as "`sandbox` in [server]"
     );

@@ -142,6 +142,13 @@ const CASES: &[Case] = &[
     ("[cache]\nsize = \"256MB\"\n", &[(2, 8, "KiB, MiB, GiB or TiB")]),
     ("[cache]\nsize = 1000\n", &[(2, 8, "found the number `1000`; accepted: a size from \"1MiB\" to \"1TiB\"")]),
     ("[cache]\nsize = \"99999999999999999999TiB\"\n", &[(2, 8, "a size from")]),
+    (
+        "[server]\nspin = \"2s\"\n[limits]\ntcp_idle = \"500us\"\n",
+        &[
+            (2, 8, "a time from \"0s\" to \"1s\" as a string: a whole number and us, ms, s, m, h, d or w"),
+            (4, 12, "a whole number and ms, s, m, h, d or w"),
+        ],
+    ),
     ("[cache]\nmax_ttl = \"1500ms\"\n", &[(2, 11, "a time from \"0s\" to \"1w\"")]),
     ("[cache]\nmin_ttl = \"2h\"\nmax_ttl = \"1h\"\n", &[(3, 11, "`min_ttl` in [cache] is above `max_ttl`")]),
     (
@@ -291,7 +298,7 @@ fn the_examples_of_the_default_file_are_accepted() {
 fn what_is_in_force_reads_back_as_the_same() {
     let text = format!(
         "{ORIGIN}strategy = \"fallback\"\nkind = \"authoritative\"\ntimeout = \"1500ms\"\n\
-         [server]\ncores = [0, 3]\nidentity = 'a \"b\" \\c ä'\nreplicas = \"node\"\n\
+         [server]\ncores = [0, 3]\nspin = \"1050us\"\nidentity = 'a \"b\" \\c ä'\nreplicas = \"node\"\n\
          [[listen]]\naddress = \"[::1]:5353\"\nallow = [\"2001:db8::/32\", \"192.0.2.1\"]\nprotocols = [\"tcp\"]\n\
          [[zone]]\nname = 'a\\.b.example'\nfile = \"zones/a.zone\"\n\
          [[zone]]\nname = \"example.test\"\nfile = \"builtin:demonstration\"\n\
@@ -308,6 +315,7 @@ fn what_is_in_force_reads_back_as_the_same() {
         config::parse("printed", &printed, Path::new("/elsewhere")).unwrap_or_else(|f| panic!("{f}\n{printed}"));
     assert_eq!(again, settings, "{printed}");
     assert!(printed.contains("file = \"/etc/ringdns/zones/a.zone\""), "{printed}");
+    assert!(printed.contains("spin = \"1050us\"") && printed.contains("timeout = \"1500ms\""), "{printed}");
     assert_ne!(again, parse("").expect("an empty file has no mistakes"));
 }
 

@@ -147,8 +147,16 @@ impl Form for Count {
     }
 }
 
-const SPAN_UNITS: [(&str, u64); 6] =
-    [("w", 604_800_000), ("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+/// In microseconds.
+const SPAN_UNITS: [(&str, u64); 7] = [
+    ("w", 604_800_000_000),
+    ("d", 86_400_000_000),
+    ("h", 3_600_000_000),
+    ("m", 60_000_000),
+    ("s", 1_000_000),
+    ("ms", 1_000),
+    ("us", 1),
+];
 
 const OCTET_UNITS: [(&str, u64); 5] =
     [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
@@ -169,26 +177,26 @@ fn in_units(amount: u64, units: &[(&str, u64)], zero: &str) -> String {
     }
 }
 
-/// A length of time, in milliseconds at the finest.
+/// A length of time.
 pub(super) struct Span {
     pub(super) min: Duration,
     pub(super) max: Duration,
-    /// Whether fractions of a second are refused, as for times to live.
-    pub(super) whole_seconds: bool,
+    /// What it is a multiple of: a second, as for times to live, a millisecond or a microsecond.
+    pub(super) step: Duration,
 }
 
 fn span_text(span: Duration) -> String {
-    in_units(span.as_millis() as u64, &SPAN_UNITS, "0s")
+    in_units(span.as_micros() as u64, &SPAN_UNITS, "0s")
 }
 
 impl Form for Span {
     type Value = Duration;
 
     fn read(&self, reader: &mut Reader<'_>, found: Found<'_>) -> Option<Duration> {
-        let span = found.get_ref().as_str().and_then(|text| measured(text, &SPAN_UNITS)).map(Duration::from_millis);
+        let span = found.get_ref().as_str().and_then(|text| measured(text, &SPAN_UNITS)).map(Duration::from_micros);
         match span {
             Some(span)
-                if (self.min..=self.max).contains(&span) && !(self.whole_seconds && span.subsec_millis() != 0) =>
+                if (self.min..=self.max).contains(&span) && span.as_micros().is_multiple_of(self.step.as_micros()) =>
             {
                 Some(span)
             }
@@ -197,9 +205,13 @@ impl Form for Span {
     }
 
     fn accepts(&self) -> String {
-        let units = if self.whole_seconds { "s, m, h, d or w" } else { "ms, s, m, h, d or w" };
+        let finer = match self.step {
+            step if step < Duration::from_millis(1) => "us, ms, ",
+            step if step < Duration::from_secs(1) => "ms, ",
+            _ => "",
+        };
         format!(
-            "a time from {} to {} as a string: a whole number and {units}",
+            "a time from {} to {} as a string: a whole number and {finer}s, m, h, d or w",
             quoted(&span_text(self.min)),
             quoted(&span_text(self.max))
         )

@@ -76,12 +76,15 @@ pub enum TapMessages {
 const HOUR: u64 = 3_600;
 const DAY: u64 = 24 * HOUR;
 
+const SECOND: Duration = Duration::from_secs(1);
+
 const fn ttl(max_seconds: u64) -> Span {
-    Span { min: Duration::ZERO, max: Duration::from_secs(max_seconds), whole_seconds: true }
+    Span { min: Duration::ZERO, max: Duration::from_secs(max_seconds), step: SECOND }
 }
 
 const fn span(min_millis: u64, max_millis: u64) -> Span {
-    Span { min: Duration::from_millis(min_millis), max: Duration::from_millis(max_millis), whole_seconds: false }
+    let step = Duration::from_millis(1);
+    Span { min: Duration::from_millis(min_millis), max: Duration::from_millis(max_millis), step }
 }
 
 /// Listeners, each with sockets on every core.
@@ -128,6 +131,10 @@ settings! {
         /// Copies of each zone in memory: one a "core" (fastest), or one a NUMA "node" (for zones too large to copy).
         /// Zones of up to 64 KiB have one a node in any case. Changes need a restart.
         replicas: Replicas = Choice { words: &[("core", Replicas::Core), ("node", Replicas::Node)], later: &[] }, default r#""core""#;
+        /// How long a core that has run out of work looks for more before it sleeps. A core that sleeps takes a few
+        /// microseconds to wake up, which the next reply comes later; one that looks uses its CPU all that time, for each
+        /// time it is woken. With "0s" it sleeps at once, and an idle server uses no CPU. Changes need a restart.
+        spin: Duration = Span { min: Duration::ZERO, max: SECOND, step: Duration::from_micros(1) }, default r#""0s""#;
         /// What NSID and id.server (class CH, type TXT) answer; empty: neither is answered.
         identity: String = Text { octets_max: limits::IDENTITY_OCTETS_MAX }, default r#""""#;
         /// What version.bind and version.server (class CH, type TXT) answer; empty: refused.
@@ -387,7 +394,7 @@ settings! {
         /// One query of so many is logged, drawn by chance. What is logged says so, and totals are counted up accordingly.
         sample: u32 = Count { min: 1, max: 1_000_000 }, default "1";
         /// How long queries are kept.
-        keep: Duration = Span { min: Duration::from_secs(HOUR), max: Duration::from_secs(3_650 * DAY), whole_seconds: true }, default r#""7d""#;
+        keep: Duration = Span { min: Duration::from_secs(HOUR), max: Duration::from_secs(3_650 * DAY), step: SECOND }, default r#""7d""#;
         /// How large the file may be; the oldest queries make room.
         size: u64 = Octets { min: 16 << 20, max: 1 << 40 }, default r#""1GiB""#;
         /// So many bits of a client's IPv4 address are kept; with 24 the last octet is not.

@@ -219,7 +219,7 @@ fn what_needs_a_restart_is_named_and_stays() {
     scene.write(
         "r.toml",
         &format!(
-            "{other}[server]\ncores = 1\nuser = \"nobody\"\nreplicas = \"node\"\n[limits]\ntcp_clients = 5\ntcp_idle = \"1s\"\n\
+            "{other}[server]\ncores = 1\nuser = \"nobody\"\nreplicas = \"node\"\nspin = \"50us\"\n[limits]\ntcp_clients = 5\ntcp_idle = \"1s\"\n\
              [control]\nlisten = \"\"\n[[listen]]\naddress = \"127.0.0.1:5399\"\nallow = [\"192.0.2.0/24\"]\n"
         ),
     );
@@ -230,6 +230,7 @@ fn what_needs_a_restart_is_named_and_stays() {
             "`cores` in [server]",
             "`user` in [server]",
             "`replicas` in [server]",
+            "`spin` in [server]",
             "`address` and `protocols` in [[listen]]",
             "`udp_ports` in [[upstream]]",
         ]
@@ -239,7 +240,7 @@ fn what_needs_a_restart_is_named_and_stays() {
     let bounds = images[0].bounds;
     assert_eq!((bounds.tcp_idle, bounds.tcp_connections), (Duration::from_secs(1), 2), "these need none");
     assert_eq!(scene.rcode(b"a"), NOERROR, "a listener that is not in the file keeps its `allow`");
-    assert_eq!(scene.reload().unwrap().waiting.len(), 5, "they wait still");
+    assert_eq!(scene.reload().unwrap().waiting.len(), 6, "they wait still");
 }
 
 #[test]

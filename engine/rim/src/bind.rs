@@ -4,7 +4,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ringdns_shard::limits::UPSTREAM_SOCKETS_MAX;
 use socket2::{Socket, Type};
@@ -21,6 +21,8 @@ pub struct Plan {
     pub cpus: Vec<usize>,
     /// Where clients are served; the index of each is [`Client::listener`](ringdns_shard::Client::listener).
     pub listens: Vec<Listen>,
+    /// How long a core that has nothing to do looks for work before it sleeps; zero: not at all.
+    pub spin: Duration,
     /// Connections of clients, in all over the cores, for which there must be descriptors. How many a core takes, its
     /// images say.
     pub tcp_clients: usize,
@@ -299,7 +301,13 @@ mod tests {
     #[test]
     fn cpus_and_files_are_checked() {
         let online = cpus_online().unwrap();
-        let plan = |cpus: Vec<usize>, tcp_clients| Plan { cpus, listens: Vec::new(), tcp_clients, udp_ports: 1 };
+        let plan = |cpus: Vec<usize>, tcp_clients| Plan {
+            cpus,
+            listens: Vec::new(),
+            spin: Duration::ZERO,
+            tcp_clients,
+            udp_ports: 1,
+        };
         let trouble = |plan| bind(plan).unwrap_err().to_string();
         assert!(trouble(plan(Vec::new(), 1)).contains("no CPU"));
         assert!(trouble(plan(vec![100_000], 1)).contains("CPU 100000"));

@@ -75,6 +75,7 @@ impl Bound {
             let beginning = Beginning {
                 index,
                 cpu,
+                spin: self.plan.spin,
                 images,
                 seed,
                 udp: listeners.iter_mut().map(|(udp, _)| udp.next()).collect(),

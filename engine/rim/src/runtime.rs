@@ -27,13 +27,17 @@ pub(crate) struct Executor(LocalExecutor);
 pub(crate) struct Readiness<T: AsRawFd>(PollableFd<T>);
 
 impl Executor {
-    /// Makes the executor. The thread must be pinned before: the runtime's memory is then near its CPU. The runtime
-    /// wants at least one thread of its own for blocking calls, which it never gets from us; that thread takes over the
-    /// name and the pinning of the caller.
-    pub(crate) fn new() -> Result<Executor, String> {
-        LocalExecutorBuilder::new(Placement::Unbound)
+    /// Makes the executor. The thread must be pinned to `cpu` before: the runtime's memory is then near its CPU. Where
+    /// there is nothing to do, it looks for work for the time `spin` before it sleeps. The runtime wants at least one
+    /// thread of its own for blocking calls, which it never gets from us; that thread takes over the name and the pinning
+    /// of the caller.
+    pub(crate) fn new(cpu: usize, spin: Duration) -> Result<Executor, String> {
+        // It takes no notice of the time where it has not pinned the thread itself, and for that it reads /sys.
+        let placement = if spin.is_zero() { Placement::Unbound } else { Placement::Fixed(cpu) };
+        LocalExecutorBuilder::new(placement)
             .io_memory(IO_MEMORY_OCTETS)
             .preempt_timer(PREEMPT_AFTER)
+            .spin_before_park(spin)
             .blocking_thread_pool_placement(PoolPlacement::Unbound(1))
             .make()
             .map(Executor)

@@ -54,6 +54,7 @@ pub(crate) enum Message {
 pub(crate) struct Beginning {
     pub(crate) index: usize,
     pub(crate) cpu: usize,
+    pub(crate) spin: Duration,
     pub(crate) images: Arc<Images>,
     pub(crate) seed: [u8; 32],
     /// By listener.
@@ -75,7 +76,7 @@ pub(crate) fn name(core: usize) -> String {
 
 /// Runs a core on the calling thread until it is told to stop. `started` hears once whether it could begin.
 pub(crate) fn run(beginning: Beginning, started: &Sender<Result<(), String>>) -> Option<Snapshot> {
-    let executor = match executor(beginning.index, beginning.cpu) {
+    let executor = match executor(beginning.index, beginning.cpu, beginning.spin) {
         Ok(executor) => executor,
         Err(why) => {
             let _ = started.send(Err(why));
@@ -85,14 +86,14 @@ pub(crate) fn run(beginning: Beginning, started: &Sender<Result<(), String>>) ->
     Some(executor.run(life(beginning, started.clone())))
 }
 
-fn executor(core: usize, cpu: usize) -> Result<Executor, String> {
+fn executor(core: usize, cpu: usize, spin: Duration) -> Result<Executor, String> {
     if !core_affinity::set_for_current(core_affinity::CoreId { id: cpu }) {
         return Err(format!("cannot be pinned to CPU {cpu}: allow the system call sched_setaffinity"));
     }
     // The runtime's own thread takes over the name that this thread has while the executor is made.
     set_thread_name(&format!("ringdns-aux-{core}"));
-    let executor =
-        Executor::new().map_err(|error| format!("its io_uring executor does not start: {}", error.replace('\n', " ")));
+    let executor = Executor::new(cpu, spin)
+        .map_err(|error| format!("its io_uring executor does not start: {}", error.replace('\n', " ")));
     set_thread_name(&name(core));
     executor
 }

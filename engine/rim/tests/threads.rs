@@ -2,12 +2,12 @@
 //! are there to be mistaken for these.
 
 use std::fs;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ringdns_rim::{Listen, Plan, bind, cpus_online, preflight};
+use ringdns_rim::{Cores, Listen, Plan, bind, cpus_online, preflight};
 use ringdns_shard::Images;
 use ringdns_shard::guard::Acl;
 use ringdns_shard::images::{Bounds, CacheSettings, Listener};
@@ -51,16 +51,20 @@ fn cpu_time(path: &Path) -> Duration {
     Duration::from_nanos(figures.split_whitespace().next().unwrap().parse().unwrap())
 }
 
+/// Cores that look for work for the time `spin` before they sleep, and where they listen.
+fn start(cpus: &[usize], spin: Duration) -> (Cores, SocketAddr) {
+    preflight(cpus.len()).unwrap();
+    let listens = vec![Listen { address: "127.0.0.1:0".parse().unwrap(), udp: true, tcp: true }];
+    let bound = bind(Plan { cpus: cpus.to_vec(), listens, spin, tcp_clients: 10, udp_ports: 1 }).unwrap();
+    let address = bound.addresses()[0];
+    let images = cpus.iter().map(|_| images()).collect();
+    (bound.start(images, vec![[7; 32]; cpus.len()], Arc::new(|_| ())).unwrap(), address)
+}
+
 #[test]
 fn each_core_has_one_thread_that_is_pinned_and_idle_without_work() {
     let cpus = cpus_online().unwrap();
-    preflight(cpus.len()).unwrap();
-    let listens = vec![Listen { address: "127.0.0.1:0".parse().unwrap(), udp: true, tcp: true }];
-    let plan = Plan { cpus: cpus.clone(), listens, tcp_clients: 10, udp_ports: 1 };
-    let bound = bind(plan).unwrap();
-    let address = bound.addresses()[0];
-    let running =
-        bound.start(cpus.iter().map(|_| images()).collect(), vec![[7; 32]; cpus.len()], Arc::new(|_| ())).unwrap();
+    let (running, address) = start(&cpus, Duration::ZERO);
 
     let cores = threads("ringdns-core-");
     let mut names: Vec<_> = cores.iter().map(|(name, _)| name.clone()).collect();
@@ -78,14 +82,32 @@ fn each_core_has_one_thread_that_is_pinned_and_idle_without_work() {
     // A connection that is open and does nothing costs next to nothing either. On a busy machine the work of starting may
     // last into the first seconds.
     let _connection = TcpStream::connect(address).unwrap();
-    within_patience("an idle second", || {
-        let before: Vec<_> = cores.iter().map(|(_, path)| cpu_time(path)).collect();
-        std::thread::sleep(Duration::from_secs(1));
-        cores.iter().zip(before).all(|((_, path), before)| cpu_time(path) - before < Duration::from_millis(20))
-    });
+    within_patience("an idle second", || is_idle(&cores));
     running.stop(Duration::ZERO);
     // A thread that has been waited for stays in the kernel's list for a moment.
     within_patience("the end of the threads", || threads("ringdns-core-").is_empty());
+
+    // A core that is to look for work does so after each datagram, on its CPU still, and sleeps after a while all the same.
+    let (running, address) = start(&cpus[..1], Duration::from_millis(20));
+    let cores = threads("ringdns-core-");
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    within_patience("a core that looks for work", || {
+        let before = cpu_time(&cores[0].1);
+        for _ in 0..20 {
+            client.send_to(&[0; 12], address).unwrap();
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        cpu_time(&cores[0].1) - before > Duration::from_millis(30)
+    });
+    within_patience("an idle second after it", || is_idle(&cores));
+    running.stop(Duration::ZERO);
+}
+
+/// Whether these threads use next to no CPU time for a second.
+fn is_idle(threads: &[(String, PathBuf)]) -> bool {
+    let before: Vec<_> = threads.iter().map(|(_, path)| cpu_time(path)).collect();
+    std::thread::sleep(Duration::from_secs(1));
+    threads.iter().zip(before).all(|((_, path), before)| cpu_time(path) - before < Duration::from_millis(20))
 }
 
 #[track_caller]

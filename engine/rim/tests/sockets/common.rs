@@ -78,6 +78,7 @@ impl Setup {
         let plan = Plan {
             cpus,
             listens: self.listens.iter().map(|&address| Listen { address, udp: true, tcp: true }).collect(),
+            spin: Duration::ZERO,
             tcp_clients: self.tcp_clients,
             udp_ports: 2,
         };

@@ -16,6 +16,7 @@ fn plan(address: &str, udp: bool, tcp: bool) -> Plan {
     Plan {
         cpus: cpus_online().unwrap(),
         listens: vec![Listen { address: address.parse().unwrap(), udp, tcp }],
+        spin: Duration::ZERO,
         tcp_clients: 10,
         udp_ports: 1,
     }

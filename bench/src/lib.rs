@@ -1,6 +1,9 @@
 //! What ringdns costs: an engine with a zone and a warm cache, and questions for it, in process and without sockets; how
 //! often its cache has what is asked for, beside other policies; and a client that measures servers from outside.
 
+pub mod budget;
+pub mod callgrind;
 pub mod client;
+pub mod growth;
 pub mod hit_rate;
 pub mod load;

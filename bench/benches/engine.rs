@@ -36,7 +36,9 @@ fn main() -> ExitCode {
             growth::ask(case, names.parse().expect("a number of ours")).map(|()| ExitCode::SUCCESS)
         }
         [] | ["--write"] | ["growth"] | ["growth", "--large"] if !callgrind::is_installed() => {
-            eprintln!("skipped: instructions of a query are not counted, for valgrind is not installed (apt package valgrind)");
+            eprintln!(
+                "skipped: instructions of a query are not counted, for valgrind is not installed (apt package valgrind)"
+            );
             Ok(ExitCode::SUCCESS)
         }
         [] | ["--write"] if !cfg!(all(target_arch = "x86_64", target_env = "gnu")) => {

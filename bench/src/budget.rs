@@ -120,7 +120,10 @@ mod tests {
         let text = budget.rewritten(&[("auth", 480), ("nodata", 700)], "another");
         let rewritten = Budget::read(&text).unwrap();
         assert_eq!(rewritten.rewritten(&[("auth", 480), ("nodata", 700)], "another"), text);
-        assert_eq!(rewritten.judge("auth", 495, "another"), Verdict::Above("it took 480, and may take 3 % more".into()));
+        assert_eq!(
+            rewritten.judge("auth", 495, "another"),
+            Verdict::Above("it took 480, and may take 3 % more".into())
+        );
         assert!(matches!(rewritten.judge("auth", 601, "x"), Verdict::Above(why) if why.contains("600")));
         assert!(matches!(rewritten.judge("cache", 1, "another"), Verdict::Above(_)));
         assert_eq!(Budget::read("auth\n"), Err("auth".to_owned()));

@@ -134,7 +134,7 @@ impl Load {
     }
 
     /// Asks once and plays the upstream, so that the answer is cached.
-    fn fill(&mut self, request: &[u8]) {
+    pub fn fill(&mut self, request: &[u8]) {
         let now = Time::from_secs(1);
         let outcome = self.shard.on_query(now, &self.client, request, &mut self.reply);
         assert_eq!(outcome, Outcome::Pending);

@@ -63,7 +63,9 @@ mod tests {
             })
             .map(|walk| walk.found.iter().map(|found| found.what).collect::<Vec<_>>())
         };
-        let Some(nothing) = with(&|| SHARED.store(SHARED.load(Ordering::Acquire) + 1, Ordering::Release)) else { return };
+        let Some(nothing) = with(&|| SHARED.store(SHARED.load(Ordering::Acquire) + 1, Ordering::Release)) else {
+            return;
+        };
         assert!(nothing.is_empty(), "plain reads and writes are free to all: {nothing:?}");
         let found = with(&|| _ = SHARED.fetch_add(1, Ordering::Relaxed)).expect("as before");
         assert_eq!(found, ["LOCK"]);

@@ -84,7 +84,8 @@ fn follow(child: Pid) -> Option<Walk> {
     // By address: what is read once is not read again.
     let mut known: HashMap<u64, Option<&'static str>> = HashMap::new();
     for _ in 0..STEPS_MAX {
-        let address = ptrace::read_user(child, INSTRUCTION_POINTER as ptrace::AddressType).expect("it is stopped") as u64;
+        let address =
+            ptrace::read_user(child, INSTRUCTION_POINTER as ptrace::AddressType).expect("it is stopped") as u64;
         is_inside |= address == begin;
         if is_inside && address == end {
             ptrace::kill(child).expect("it is stopped");

@@ -185,7 +185,9 @@ fn what_the_image_serves_loads() {
 
 #[test]
 fn scripts_explain_themselves() {
-    for script in ["scripts/serve", "scripts/test", "scripts/bench", ".ci/run"] {
+    let scripts =
+        ["scripts/serve", "scripts/test", "scripts/bench", "scripts/bench-engine", "scripts/flamegraph", ".ci/run"];
+    for script in scripts {
         let output = Command::new(project().join(script)).arg("-h").output().expect("it is executable");
         let out = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success() && out.contains(&format!("usage: {script}")), "{script}: {out}");

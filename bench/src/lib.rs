@@ -7,3 +7,4 @@ pub mod client;
 pub mod growth;
 pub mod hit_rate;
 pub mod load;
+pub mod versus;

@@ -11,13 +11,18 @@
 //!
 //! `ringdns-bench fetch ADDRESS ZONE` fetches a zone by AXFR and prints messages, records, octets and seconds.
 //! `ringdns-bench probe ADDRESS NAME SECONDS` asks for an address time and again, and prints how long answers took.
+//!
+//! `ringdns-bench versus [SCENARIO …]` measures servers side by side, which is what `scripts/bench` runs; `echo ADDRESS` and
+//! `echo-glommio ADDRESS` are servers without data, the floor under all others.
 
 use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use clap::Parser;
 use ringdns_bench::load::{CASES, Load};
+use ringdns_bench::versus::{self, Options, floor};
 use ringdns_bench::{client, hit_rate};
 use ringdns_shard::wire::name::Name;
 
@@ -29,6 +34,11 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
+        ["versus", ..] => versus::run(Options::parse_from(&arguments)),
+        ["echo", address] => address.parse().map_or_else(|_| usage(), |address| told(echoed(floor::echo(address)))),
+        ["echo-glommio", address] => {
+            address.parse().map_or_else(|_| usage(), |address| told(echoed(floor::echo_glommio(address))))
+        }
         ["fetch", address, zone] => match (address.parse(), zone.parse()) {
             (Ok(address), Ok(zone)) => told(fetch(address, &zone)),
             _ => usage(),
@@ -56,12 +66,18 @@ fn hit_rates(names: usize, questions: usize) -> ExitCode {
 
 fn usage() -> ExitCode {
     eprintln!(
-        "usage: ringdns-bench CASE [QUERIES [once]] | hit-rate [NAMES QUESTIONS] | fetch ADDRESS ZONE | probe ADDRESS NAME SECONDS; the cases:"
+        "usage: ringdns-bench CASE [QUERIES [once]] | hit-rate [NAMES QUESTIONS] | fetch ADDRESS ZONE | \
+         probe ADDRESS NAME SECONDS | versus --help | echo ADDRESS | echo-glommio ADDRESS; the cases:"
     );
     for (name, what) in CASES {
         eprintln!("  {name:<12} {what}");
     }
     ExitCode::from(2)
+}
+
+/// Echoes end with an error alone.
+fn echoed(result: io::Result<()>) -> io::Result<String> {
+    result.map(|()| String::new())
 }
 
 fn told(result: io::Result<String>) -> ExitCode {

@@ -90,10 +90,10 @@ pub fn launch(found: &Found, task: &Task) -> Option<Launch> {
             let dnssec = if *dnssec_ok { "process-no-validate" } else { "off" };
             format!(
                 "--config-dir={folder} --socket-dir={folder} --local-address={SERVER} --local-port={port} \
-                 --forward-zones={TOP}={SERVER}:{origin} --allow-from=0.0.0.0/0 --dont-query= --query-local-address={SERVER} \
+                 --forward-zones-recurse={TOP}={SERVER}:{origin} --allow-from=0.0.0.0/0 --dont-query= --query-local-address={SERVER} \
                  --threads={threads} --distributor-threads=0 --pdns-distributes-queries=no --dnssec={dnssec} \
                  --max-cache-entries={entries} --max-packetcache-entries={entries} --max-tcp-clients={TCP_CLIENTS} \
-                 --server-down-max-fails=0 --dont-throttle-netmasks=0.0.0.0/0 --daemon=no --disable-syslog=yes --loglevel=3 --quiet=yes",
+                 --daemon=no --disable-syslog=yes --loglevel=3 --quiet=yes",
                 port = task.port,
                 threads = task.cores,
             )

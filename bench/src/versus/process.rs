@@ -4,31 +4,34 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::Path;
 
-/// CPU time by thread.
+use nix::time::{clock_getcpuclockid, clock_gettime};
+use nix::unistd::Pid;
+
+/// CPU time by process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cpu(HashMap<u32, u64>);
 
 impl Cpu {
-    /// What all threads of these processes have used: the kernel's exact run time, not the one that is sampled by ticks.
+    /// What these processes have used, threads that have ended among them: the kernel's exact run time, which
+    /// `/proc/PID/task/*/schedstat` has too, and not the one that is sampled by ticks.
     #[must_use]
     pub fn of(processes: &[u32]) -> Cpu {
-        let mut threads = HashMap::new();
-        for process in processes {
-            for thread in numbers_in(Path::new(&format!("/proc/{process}/task"))) {
-                let text = fs::read_to_string(format!("/proc/{process}/task/{thread}/schedstat")).unwrap_or_default();
-                if let Some(nanoseconds) = text.split(' ').next().and_then(|word| word.parse().ok()) {
-                    threads.insert(thread, nanoseconds);
-                }
-            }
-        }
-        Cpu(threads)
+        let used = processes.iter().filter_map(|&process| Some((process, nanoseconds(process)?)));
+        Cpu(used.collect())
     }
 
-    /// Nanoseconds used since `before`; threads that have begun since count from their beginning.
+    /// Nanoseconds used since `before`; processes that have begun since count from their beginning.
     #[must_use]
     pub fn since(&self, before: &Cpu) -> u64 {
-        self.0.iter().map(|(thread, now)| now - before.0.get(thread).unwrap_or(&0).min(now)).sum()
+        self.0.iter().map(|(process, now)| now - before.0.get(process).unwrap_or(&0).min(now)).sum()
     }
+}
+
+/// The process's CPU clock (clock_getcpuclockid(3)).
+fn nanoseconds(process: u32) -> Option<u64> {
+    let clock = clock_getcpuclockid(Pid::from_raw(process as i32)).ok()?;
+    let time = clock_gettime(clock).ok()?;
+    Some(time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64)
 }
 
 /// The processes that live in the network namespace of this name, but for `others`.
@@ -80,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn time_counts_what_threads_used_between() {
+    fn time_counts_what_processes_used_between() {
         let before = Cpu(HashMap::from([(1, 100), (2, 50), (3, 7)]));
         let after = Cpu(HashMap::from([(1, 150), (2, 50), (4, 5)]));
         assert_eq!(after.since(&before), 55);
@@ -90,10 +93,13 @@ mod tests {
     fn this_process_uses_time_and_memory() {
         let own = [std::process::id()];
         let before = Cpu::of(&own);
-        let mut sum = 0_u64;
-        while Cpu::of(&own).since(&before) == 0 {
-            sum = std::hint::black_box(sum.wrapping_add(1));
-        }
+        // A thread that has ended counts.
+        let thread = std::thread::spawn(|| {
+            let begin = std::time::Instant::now();
+            while begin.elapsed() < std::time::Duration::from_millis(5) {}
+        });
+        thread.join().unwrap();
+        assert!(Cpu::of(&own).since(&before) > 100_000);
         assert!(memory(&own) > 0 && peak_memory(&own) > 0);
     }
 

@@ -51,6 +51,8 @@ pub struct Session {
     /// Where Python finds its libraries, if it needs a place of its own.
     python_path: Option<PathBuf>,
     folders: Cell<usize>,
+    /// The processes of origins, which are in the namespace of the servers and are not measured.
+    origins: RefCell<Vec<u32>>,
     notes: RefCell<Vec<String>>,
     commands: RefCell<Vec<String>>,
 }
@@ -116,6 +118,7 @@ impl Session {
             missing,
             python_path,
             folders: Cell::new(0),
+            origins: RefCell::default(),
             notes: RefCell::new(Vec::new()),
             commands: RefCell::new(Vec::new()),
         })
@@ -220,14 +223,13 @@ impl Session {
         Ok(Case { title, figures: figures.to_vec(), rows, bars: bars.to_vec() })
     }
 
-    /// Starts a server that will be measured, beside `origin` if there is one.
+    /// Starts a server that will be measured.
     ///
     /// # Errors
     /// When it cannot do the task or cannot be started.
-    pub fn start(&self, server: Server, cores: usize, role: Role, origin: Option<&Running>) -> io::Result<Running<'_>> {
+    pub fn start(&self, server: Server, cores: usize, role: Role) -> io::Result<Running<'_>> {
         let cpus = if cores == 1 { "0".to_owned() } else { format!("0-{}", cores - 1) };
-        let others = origin.map_or_else(Vec::new, |origin| origin.processes());
-        self.launch(server, &cpus, cores, PORT, role, others)
+        self.launch(server, &cpus, cores, PORT, role, self.origins.borrow().clone())
     }
 
     /// Starts an origin for caches, NSD or Knot DNS, on the CPU of those who ask, and waits for its answer to `question`.
@@ -238,8 +240,10 @@ impl Session {
         let kinds = [Server::Nsd, Server::Knot];
         let server = kinds.into_iter().find(|kind| self.found.iter().any(|found| found.server == *kind));
         let server = server.ok_or_else(|| io::Error::other("an origin is needed, NSD or Knot DNS"))?;
+        assert!(self.origins.borrow().is_empty(), "one origin at a time");
         let mut running = self.launch(server, &CLIENT_CPU.to_string(), 1, ORIGIN_PORT, Role::Zones(zones), Vec::new())?;
         running.await_answer_at(ORIGIN_PORT, question.at(0), 0)?;
+        self.origins.replace(running.processes());
         Ok(running)
     }
 
@@ -426,6 +430,9 @@ impl Drop for Running<'_> {
                 }
             }
             thread::sleep(POLL * 10);
+        }
+        if self.port == ORIGIN_PORT {
+            self.session.origins.take();
         }
         let _ = fs::remove_dir_all(&self.folder);
     }

@@ -184,16 +184,30 @@ impl Case {
     #[must_use]
     pub fn text(&self) -> String {
         let mut text = format!("{}\n", self.title);
+        let places: Vec<usize> = (0..self.figures.len()).collect();
+        // Two figures beside each other are as wide as a page.
+        for pair in places.chunks(2) {
+            text.push_str(&self.columns_of(pair));
+        }
+        for Verdict { what, value, limit, met } in self.verdicts() {
+            let met = if met { "reached" } else { "missed" };
+            let _ = writeln!(text, "  bar: {what}: {} where {} is to be reached: {met}", number(value, 3), number(limit, 2));
+        }
+        text
+    }
+
+    /// Some of the figures, a line a server.
+    fn columns_of(&self, places: &[usize]) -> String {
         let mut head = vec![String::new()];
-        for figure in &self.figures {
-            head.extend([figure.name.to_owned(), "least .. greatest".to_owned(), "x best".to_owned()]);
+        for &place in places {
+            head.extend([self.figures[place].name.to_owned(), "least .. greatest".to_owned(), "x best".to_owned()]);
         }
         let mut lines = vec![head];
         for row in &self.rows {
             let mut line = vec![row.server.name().to_owned()];
-            for (place, figure) in self.figures.iter().enumerate() {
+            for &place in places {
+                let digits = self.figures[place].digits;
                 let (least, greatest) = row.range(place);
-                let digits = figure.digits;
                 line.push(number(row.median(place), digits));
                 line.push(format!("{} .. {}", number(least, digits), number(greatest, digits)));
                 let best = self.best_peer(place);
@@ -201,12 +215,7 @@ impl Case {
             }
             lines.push(line);
         }
-        text.push_str(&columns(&lines));
-        for Verdict { what, value, limit, met } in self.verdicts() {
-            let met = if met { "reached" } else { "missed" };
-            let _ = writeln!(text, "  bar: {what}: {} where {} is to be reached: {met}", number(value, 3), number(limit, 2));
-        }
-        text
+        columns(&lines)
     }
 }
 

@@ -84,7 +84,7 @@ pub(super) fn serve<'a>(
     zone: &Zone,
     questions: &Questions,
 ) -> io::Result<Running<'a>> {
-    let mut running = session.start(server, cores, Role::Zones(vec![zone.clone()]), None)?;
+    let mut running = session.start(server, cores, Role::Zones(vec![zone.clone()]))?;
     let rcode = if server.kind() == Kind::Limit { 0 } else { questions.rcode };
     running.await_answer(first(questions).messages().at(0), rcode)?;
     Ok(running)
@@ -95,15 +95,14 @@ pub(super) fn first(questions: &Questions) -> Questions {
     Questions { numbers: questions.numbers[..1].to_vec(), ..questions.clone() }
 }
 
-/// A cache before `origin` that has been asked for each of the names.
+/// A cache before the session's origin that has been asked for each of the names.
 pub(super) fn warm<'a>(
     session: &'a Session,
     server: Server,
     entries: usize,
-    origin: &Running,
     names: &Questions,
 ) -> io::Result<Running<'a>> {
-    let mut running = session.start(server, 1, session.cache(entries, names.dnssec_ok), Some(origin))?;
+    let mut running = session.start(server, 1, session.cache(entries, names.dnssec_ok))?;
     let messages = names.messages();
     running.await_answer(messages.at(0), names.rcode)?;
     asker::ask_all(running.address(), &messages, names.rcode, || session.carry_on())?;
@@ -123,7 +122,7 @@ pub(super) fn cache(session: &Session) -> io::Result<Report> {
         Err(why) => session.note(format!("signed answers: skipped, for {why}")),
     }
     let first = Questions::unique("h", &zones[0].0.name, 1).messages();
-    let origin = session.origin(zones.iter().map(|(zone, _)| zone.clone()).collect(), &first)?;
+    let _origin = session.origin(zones.iter().map(|(zone, _)| zone.clone()).collect(), &first)?;
     let mut cases = Vec::new();
     for (zone, dnssec_ok) in &zones {
         let (mut asked, mut all) = (Questions::zipf("h", &zone.name, hot), Questions::unique("h", &zone.name, hot));
@@ -136,7 +135,7 @@ pub(super) fn cache(session: &Session) -> io::Result<Report> {
         let bar = Bar { figure: 0, against: Against::BestPeer, limit: 0.66 };
         let bars = if *dnssec_ok { &[][..] } else { std::slice::from_ref(&bar) };
         cases.push(session.rotate(title, &FLOODED, bars, &CACHES, |server| {
-            let running = warm(session, server, ROOM, &origin, &all)?;
+            let running = warm(session, server, ROOM, &all)?;
             running.flood(&asked, &list, false, session.options.offered)
         })?);
     }

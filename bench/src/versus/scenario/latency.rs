@@ -34,8 +34,8 @@ pub(super) fn measure(session: &Session) -> io::Result<Report> {
     let of_zone = |server| serve(session, server, 1, &zone, &uniform);
     let mut cases = vec![half(session, format!("{names} names"), &AUTHORITATIVE, &uniform, of_zone)?];
     let (zipf, all) = (Questions::zipf("h", &zone.name, hot), Questions::unique("h", &zone.name, hot));
-    let origin = session.origin(vec![zone.clone()], &all.messages())?;
-    let of_cache = |server| warm(session, server, ROOM, &origin, &all);
+    let _origin = session.origin(vec![zone.clone()], &all.messages())?;
+    let of_cache = |server| warm(session, server, ROOM, &all);
     cases.push(half(session, format!("{hot} cached names"), &CACHES, &zipf, of_cache)?);
     Ok(Report {
         scenario: "latency",

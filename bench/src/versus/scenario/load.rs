@@ -43,9 +43,7 @@ pub(super) fn measure(session: &Session) -> io::Result<Report> {
     let large = data::zone(session.folder(), "many.test", Content::Addresses(many), 1)?;
     cases.push(loaded(session, &large, many, &[bar], 1)?);
     cases.push(loaded(session, &large, many, &[], 2)?);
-    for cores in [1, 2] {
-        cases.push(reloaded(session, many, cores)?);
-    }
+    cases.push(reloaded(session, many)?);
     Ok(Report {
         scenario: "load",
         about: "zones from file to first answer: wall clock, CPU time of all threads, and the most memory that the largest \
@@ -67,7 +65,7 @@ fn loaded(session: &Session, zone: &Zone, names: usize, bars: &[Bar], cores: usi
     // Read once, so that all servers find it in the kernel's memory.
     fs::read(&zone.file)?;
     session.rotate(format!("{names} names, loaded, {}", cpus(cores)), &LOADED, bars, &AUTHORITATIVE, |server| {
-        let mut running = session.start(server, cores, Role::Zones(vec![zone.clone()]), None)?;
+        let mut running = session.start(server, cores, Role::Zones(vec![zone.clone()]))?;
         let took = running.await_answer(last.at(0), 0)?;
         let processes = running.processes();
         let used = process::Cpu::of(&processes).since(&process::Cpu::default());
@@ -82,7 +80,7 @@ fn last(zone: &Zone, names: usize) -> Messages {
 }
 
 /// A reload under half load.
-fn reloaded(session: &Session, names: usize, cores: usize) -> io::Result<Case> {
+fn reloaded(session: &Session, names: usize) -> io::Result<Case> {
     let folder = session.folder();
     let fresh_folder = folder.join("fresh");
     fs::create_dir_all(&fresh_folder)?;
@@ -97,9 +95,9 @@ fn reloaded(session: &Session, names: usize, cores: usize) -> io::Result<Case> {
     ];
     let mut halves: Vec<(Server, f64)> = Vec::new();
     let mut serial = 1;
-    let title = format!("{names} names, reloaded under half load, {}", cpus(cores));
+    let title = format!("{names} names, reloaded under half load, one CPU");
     session.rotate(title, &RELOADED, &bars, &AUTHORITATIVE, |server| {
-        let running = serve(session, server, cores, &zone, &questions)?;
+        let running = serve(session, server, 1, &zone, &questions)?;
         let half = match halves.iter().find(|(known, _)| *known == server) {
             Some(&(_, half)) => half,
             None => {

@@ -46,7 +46,7 @@ pub(super) fn measure(session: &Session) -> io::Result<Report> {
 /// Octets that a server holds with a zone, once it has answered for its last name.
 fn holding(session: &Session, server: Server, zone: &Zone, names: usize) -> io::Result<f64> {
     let last = data::query(&format!("h{}.{}", names - 1, zone.name), false);
-    let mut running = session.start(server, 1, Role::Zones(vec![zone.clone()]), None)?;
+    let mut running = session.start(server, 1, Role::Zones(vec![zone.clone()]))?;
     running.await_answer(&last, 0)?;
     settled(|| process::memory(&running.processes()))
 }
@@ -69,10 +69,10 @@ fn cached(session: &Session, entries: usize) -> io::Result<Case> {
     let zone = data::zone(session.folder(), "wild.test", Content::Wildcard, 1)?;
     let first = Questions::unique("first", &zone.name, 1).messages();
     let messages = Questions::unique("u", &zone.name, entries).messages();
-    let origin = session.origin(vec![zone], &first)?;
+    let _origin = session.origin(vec![zone], &first)?;
     session.rotate(format!("a cache of {entries} answers"), &FIGURES, &[], &CACHES, |server| {
         // Room for twice as many, so that none makes way for another.
-        let mut running = session.start(server, 1, session.cache(2 * entries, false), Some(&origin))?;
+        let mut running = session.start(server, 1, session.cache(2 * entries, false))?;
         running.await_answer(first.at(0), 0)?;
         let before = settled(|| process::memory(&running.processes()))?;
         asker::ask_all(running.address(), &messages, 0, || session.carry_on())?;

@@ -22,7 +22,7 @@ pub(super) fn measure(session: &Session) -> io::Result<Report> {
     let messages = questions.messages();
     // Not one of those that will be asked.
     let ready = first(&Questions::unique("ready", &zone.name, 1)).messages();
-    let origin = session.origin(vec![zone], &ready)?;
+    let _origin = session.origin(vec![zone], &ready)?;
     let figures = [
         Figure::higher("replies/s", 0),
         Figure::lower("CPU µs a reply", 2),
@@ -33,7 +33,7 @@ pub(super) fn measure(session: &Session) -> io::Result<Report> {
     let servers = [Server::Ringdns, Server::Unbound, Server::Dnsdist, Server::Recursor];
     let length = Duration::from_secs(session.options.seconds);
     let case = session.rotate(format!("{WINDOW} queries in flight, all misses"), &figures, &[bar], &servers, |server| {
-        let mut running = session.start(server, 1, session.cache(ROOM, false), Some(&origin))?;
+        let mut running = session.start(server, 1, session.cache(ROOM, false))?;
         running.await_answer(ready.at(0), 0)?;
         let (cost, asked) = running.cost(|| {
             asker::ask(running.address(), &messages, 0, Pace::Window(WINDOW), |sent, elapsed| {

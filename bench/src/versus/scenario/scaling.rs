@@ -65,7 +65,7 @@ fn zones(session: &Session) -> io::Result<(Vec<Case>, Curve)> {
 fn caches(session: &Session) -> io::Result<(Vec<Case>, Curve)> {
     let zone = data::zone(session.folder(), "wild.test", Content::Wildcard, 1)?;
     let first = Questions::unique("first", &zone.name, 1).messages();
-    let origin = session.origin(vec![zone.clone()], &first)?;
+    let _origin = session.origin(vec![zone.clone()], &first)?;
     let most = session.options.many as usize;
     let large = session.options.large.then_some(CACHE_LARGE);
     let sizes: Vec<usize> = CACHE_SIZES.into_iter().filter(|&size| size <= most).chain(large).collect();
@@ -79,7 +79,7 @@ fn caches(session: &Session) -> io::Result<(Vec<Case>, Curve)> {
         for server in session.present(&[Server::Ringdns, Server::Unbound]) {
             session.progress(&format!("{title}, {}: filling", server.name()));
             let all = Questions::unique("u", &zone.name, entries);
-            let measured = warm(session, server, 2 * entries, &origin, &all).and_then(|running| {
+            let measured = warm(session, server, 2 * entries, &all).and_then(|running| {
                 let flood = |_| running.flood(&questions, &list, false, session.options.offered);
                 (0..session.options.runs).map(flood).collect::<io::Result<Vec<_>>>()
             });

@@ -28,9 +28,9 @@ pub(super) fn measure(session: &Session) -> io::Result<Report> {
     let zone = data::zone(session.folder(), "bench.test", Content::Addresses(session.options.names as usize), 1)?;
     let questions = Questions::uniform("h", &zone.name, hot);
     let all = Questions::unique("h", &zone.name, hot);
-    let origin = session.origin(vec![zone.clone()], &all.messages())?;
+    let _origin = session.origin(vec![zone.clone()], &all.messages())?;
     let of_zone = |server| serve(session, server, 1, &zone, &questions);
-    let of_cache = |server| warm(session, server, ROOM, &origin, &all);
+    let of_cache = |server| warm(session, server, ROOM, &all);
     let mut cases = vec![
         persistent(session, "a zone", &AUTHORITATIVE, &questions, of_zone)?,
         persistent(session, "cached answers", &CACHES, &questions, of_cache)?,

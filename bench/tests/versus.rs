@@ -17,7 +17,7 @@ fn missing() -> Option<&'static str> {
     if !nix::unistd::geteuid().is_root() {
         return Some("root");
     }
-    if Generator::find().is_err() {
+    if Generator::find(None).is_err() {
         return Some("kxdpgun or dnsperf");
     }
     if std::thread::available_parallelism().is_ok_and(|cpus| cpus.get() < 2) {
@@ -39,7 +39,19 @@ fn ringdns_and_the_floor_are_measured_and_nothing_stays_behind() {
     let folder = std::env::temp_dir().join(format!("ringdns-bench-test-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringdns-bench"));
-    command.args(["versus", "floor", "--runs", "1", "--seconds", "1", "--names", "1000", "--offered", "20000", "--json"]);
+    command.args([
+        "versus",
+        "floor",
+        "--runs",
+        "1",
+        "--seconds",
+        "1",
+        "--names",
+        "1000",
+        "--offered",
+        "20000",
+        "--json",
+    ]);
     command.args(["--servers", "floor", "--ringdns"]).arg(ringdns().unwrap()).env("TMPDIR", &folder);
     let child = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
     let number = child.id();

@@ -22,7 +22,10 @@ impl Scratch {
     pub fn new() -> io::Result<Scratch> {
         let path = std::env::temp_dir().join(format!("ringdns-bench-{}", std::process::id()));
         if path.to_string_lossy().contains([' ', '\t', '"', '\\', '#']) {
-            return Err(io::Error::other(format!("TMPDIR {} has characters that configurations do not take", path.display())));
+            return Err(io::Error::other(format!(
+                "TMPDIR {} has characters that configurations do not take",
+                path.display()
+            )));
         }
         fs::create_dir(&path)?;
         Ok(Scratch(path))
@@ -107,7 +110,10 @@ pub fn sign(folder: &Path, zone: &Zone, signed: Signed) -> Result<Zone, String> 
     if find_program("dnssec-signzone").is_some() && find_program("dnssec-keygen").is_some() {
         let key = run(&keys, &format!("dnssec-keygen -q -a ECDSAP256SHA256 -f KSK {name}"))?;
         let proofs = if signed == Signed::Nsec3 { " -3 - -H 0" } else { "" };
-        run(&keys, &format!("dnssec-signzone -q -S -P -z -x -K . -o {name}{proofs} -f {target} {source} {}", key.trim()))?;
+        run(
+            &keys,
+            &format!("dnssec-signzone -q -S -P -z -x -K . -o {name}{proofs} -f {target} {source} {}", key.trim()),
+        )?;
     } else if find_program("ldns-signzone").is_some() && find_program("ldns-keygen").is_some() {
         let key = run(&keys, &format!("ldns-keygen -k -a ECDSAP256SHA256 {name}"))?;
         let proofs = if signed == Signed::Nsec3 { " -n -t 0 -s -" } else { "" };
@@ -306,7 +312,8 @@ mod tests {
         let questions = Questions::zipf("h", "bench.test", 20_000);
         assert_eq!(questions.numbers.len(), 2 * LIST);
         assert!(questions.numbers.iter().all(|&number| number < 20_000));
-        let share = |below| questions.numbers.iter().filter(|&&number| number < below).count() as f64 / (2 * LIST) as f64;
+        let share =
+            |below| questions.numbers.iter().filter(|&&number| number < below).count() as f64 / (2 * LIST) as f64;
         // The sum of i^-0.9 to 200 is 7.6, to 20,000 it is 17.6.
         assert!((0.40..0.46).contains(&share(200)), "{}", share(200));
         assert_eq!(Questions::uniform("h", "bench.test", 10).numbers.iter().max(), Some(&9));

@@ -6,11 +6,13 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use clap::ValueEnum;
+
 use super::namespace::{Namespaces, SERVER};
-use super::servers::find_program;
+use super::servers::{find_program, version_in};
 
 /// Who floods.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Generator {
     /// Of knot-dnsutils; it goes past the kernel's sockets, so that it is never what is too slow.
     Kxdpgun,
@@ -62,23 +64,29 @@ const GRACE: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(10);
 
 impl Generator {
-    /// The better one that is installed, and its version.
+    /// The one that is wanted, or else the better one that is installed; and its version.
     ///
     /// # Errors
-    /// In words, when none is.
-    pub fn find() -> Result<(Generator, String), String> {
-        let version = |program: &str, option: &str| {
-            let output = Command::new(find_program(program)?).arg(option).output().ok()?;
-            let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-            super::servers::version_in(&text).map(|version| format!("{program} {version}"))
+    /// In words, when it is not there.
+    pub fn find(wanted: Option<Generator>) -> Result<(Generator, String), String> {
+        for generator in [Generator::Kxdpgun, Generator::Dnsperf] {
+            if wanted.is_none_or(|wanted| wanted == generator)
+                && let Some(version) = generator.version()
+            {
+                return Ok((generator, version));
+            }
+        }
+        Err("the generator is not installed: kxdpgun (apt package knot-dnsutils) or dnsperf".to_owned())
+    }
+
+    fn version(self) -> Option<String> {
+        let (program, option) = match self {
+            Generator::Kxdpgun => ("kxdpgun", "--version"),
+            Generator::Dnsperf => ("dnsperf", "-h"),
         };
-        if let Some(version) = version("kxdpgun", "--version") {
-            return Ok((Generator::Kxdpgun, version));
-        }
-        if let Some(version) = version("dnsperf", "-h") {
-            return Ok((Generator::Dnsperf, version));
-        }
-        Err("neither kxdpgun (knot-dnsutils) nor dnsperf is installed".to_owned())
+        let output = Command::new(find_program(program)?).arg(option).output().ok()?;
+        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        version_in(&text).map(|version| format!("{program} {version}"))
     }
 
     /// What is run, as one line.
@@ -96,7 +104,9 @@ impl Generator {
             Generator::Dnsperf => {
                 let dnssec = if order.dnssec_ok { " -D" } else { "" };
                 let mode = if order.tcp { " -m tcp -O num-queries-per-conn=1" } else { "" };
-                format!("dnsperf -s {SERVER} -p {port} -d {questions} -l {seconds} -c 16 -T 1 -q 1000 -t 1{dnssec}{mode}")
+                format!(
+                    "dnsperf -s {SERVER} -p {port} -d {questions} -l {seconds} -c 16 -T 1 -q 1000 -t 1{dnssec}{mode}"
+                )
             }
         }
     }
@@ -141,7 +151,10 @@ impl Generator {
 
 /// Reads the summary of `kxdpgun`.
 fn kxdpgun(text: &str) -> Option<Flooded> {
-    let mut flooded = Flooded { sent: number_after(text, "total queries:").or(number_after(text, "total SYNs:"))?, replies: Vec::new() };
+    let mut flooded = Flooded {
+        sent: number_after(text, "total queries:").or(number_after(text, "total SYNs:"))?,
+        replies: Vec::new(),
+    };
     for line in text.lines() {
         if let Some((rcode, count)) = line.trim().strip_prefix("responded ").and_then(|rest| rest.split_once(':')) {
             flooded.replies.push((rcode.to_owned(), count.trim().parse().ok()?));

@@ -42,7 +42,10 @@ impl Machine {
     pub fn text(&self) -> String {
         let Machine { processor, cpus, kernel, day, programs, .. } = self;
         let shared = if self.is_virtual { " of a virtual machine, which others may use too" } else { "" };
-        format!("machine   {processor}, {cpus} CPUs{shared}\nkernel    {kernel}\nday       {day}\nprograms  {}\n", programs.join("; "))
+        format!(
+            "machine   {processor}, {cpus} CPUs{shared}\nkernel    {kernel}\nday       {day}\nprograms  {}\n",
+            programs.join("; ")
+        )
     }
 
     /// As JSON.

@@ -29,6 +29,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 
+use generator::Generator;
 use machine::Machine;
 use session::Session;
 
@@ -61,6 +62,9 @@ pub struct Options {
     /// These servers alone, beside ringdns.
     #[arg(long, value_delimiter = ',')]
     pub servers: Vec<String>,
+    /// Who floods; kxdpgun unless told, or dnsperf where it is not installed.
+    #[arg(long, value_enum)]
+    pub generator: Option<Generator>,
     /// The ringdns to measure.
     #[arg(long, default_value = "target/release/ringdns")]
     pub ringdns: PathBuf,
@@ -150,6 +154,9 @@ fn command(options: &Options, scenario: &str) -> String {
         if value != default {
             command.push_str(&format!(" --{name} {value}"));
         }
+    }
+    if let Some(generator) = options.generator.and_then(|generator| generator.to_possible_value()) {
+        command.push_str(&format!(" --generator {}", generator.get_name()));
     }
     if options.large {
         command.push_str(" --large");

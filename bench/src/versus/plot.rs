@@ -127,7 +127,11 @@ fn short(value: f64) -> String {
 
 fn stroke(out: &mut String, points: &[(f64, f64)], colour: &str) {
     let list: Vec<String> = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
-    let _ = writeln!(out, "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\"/>", list.join(" "));
+    let _ = writeln!(
+        out,
+        "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\"/>",
+        list.join(" ")
+    );
 }
 
 fn text(out: &mut String, x: f64, y: f64, anchor: &str, bold: bool, words: &str) {

@@ -82,7 +82,10 @@ impl Report {
         if !self.notes.is_empty() {
             page.push_str(&format!("\n{}\n", self.notes.join("  \n")));
         }
-        page.push_str(&format!("\nWhat was run:\n\n```\n{}\n```\n", self.commands.join("\n")));
+        page.push_str(&format!(
+            "\nWhat was run, with the configurations in `bench/src/versus/configuration.rs`:\n\n```\n{}\n```\n",
+            self.commands.join("\n")
+        ));
         page
     }
 }
@@ -92,9 +95,9 @@ fn case(case: &Case) -> Value {
         json!({ "name": figure.name, "better": if figure.better == Better::Lower { "lower" } else { "higher" } })
     });
     let verdicts = case.verdicts();
-    let bars = verdicts.iter().map(|verdict| {
-        json!({ "what": verdict.what, "value": verdict.value, "limit": verdict.limit, "met": verdict.met })
-    });
+    let bars = verdicts.iter().map(
+        |verdict| json!({ "what": verdict.what, "value": verdict.value, "limit": verdict.limit, "met": verdict.met }),
+    );
     json!({
         "title": case.title,
         "figures": figures.collect::<Vec<_>>(),

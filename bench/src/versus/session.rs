@@ -81,7 +81,7 @@ impl Session {
         for program in ["ip", "taskset"] {
             servers::find_program(program).ok_or_else(|| io::Error::other(format!("{program} is not installed")))?;
         }
-        let (generator, generator_version) = Generator::find().map_err(io::Error::other)?;
+        let (generator, generator_version) = Generator::find(options.generator).map_err(io::Error::other)?;
         let scratch = Scratch::new()?;
         let (mut found, mut missing) = (Vec::new(), Vec::new());
         let mut python_path = None;
@@ -241,7 +241,8 @@ impl Session {
         let server = kinds.into_iter().find(|kind| self.found.iter().any(|found| found.server == *kind));
         let server = server.ok_or_else(|| io::Error::other("an origin is needed, NSD or Knot DNS"))?;
         assert!(self.origins.borrow().is_empty(), "one origin at a time");
-        let mut running = self.launch(server, &CLIENT_CPU.to_string(), 1, ORIGIN_PORT, Role::Zones(zones), Vec::new())?;
+        let mut running =
+            self.launch(server, &CLIENT_CPU.to_string(), 1, ORIGIN_PORT, Role::Zones(zones), Vec::new())?;
         running.await_answer_at(ORIGIN_PORT, question.at(0), 0)?;
         self.origins.replace(running.processes());
         Ok(running)
@@ -455,7 +456,10 @@ fn python_has(library: &str, scratch: &Path, path: &mut Option<PathBuf>) -> bool
     let folder = scratch.join("python");
     let mut pip = Command::new("python3");
     pip.args(["-m", "pip", "install", "-q", "--no-input", "--disable-pip-version-check", "--timeout", "10"]);
-    pip.args(["--retries", "1", "--root-user-action", "ignore", "--target"]).arg(&folder).arg(library).stderr(Stdio::null());
+    pip.args(["--retries", "1", "--root-user-action", "ignore", "--target"])
+        .arg(&folder)
+        .arg(library)
+        .stderr(Stdio::null());
     if pip.status().is_ok_and(|status| status.success()) {
         *path = Some(folder);
     }

@@ -48,8 +48,7 @@ const WAIT: u8 = 20;
 /// # Errors
 /// When connections cannot be opened or do not stay; and what `check` returns, which is asked time and again.
 pub fn ask(order: Order, messages: &Messages, check: impl Fn() -> io::Result<()>) -> io::Result<Streamed> {
-    let mut connections =
-        (0..order.connections).map(|_| Connection::open(&order)).collect::<io::Result<Vec<_>>>()?;
+    let mut connections = (0..order.connections).map(|_| Connection::open(&order)).collect::<io::Result<Vec<_>>>()?;
     let mut streamed = Streamed::default();
     let mut next = 0;
     let mut buffer = vec![0; 1 << 16];

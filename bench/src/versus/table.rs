@@ -191,7 +191,12 @@ impl Case {
         }
         for Verdict { what, value, limit, met } in self.verdicts() {
             let met = if met { "reached" } else { "missed" };
-            let _ = writeln!(text, "  bar: {what}: {} where {} is to be reached: {met}", number(value, 3), number(limit, 2));
+            let _ = writeln!(
+                text,
+                "  bar: {what}: {} where {} is to be reached: {met}",
+                number(value, 3),
+                number(limit, 2)
+            );
         }
         text
     }

@@ -25,7 +25,8 @@ pub(super) fn auth(session: &Session) -> io::Result<Report> {
         Bar { figure: 0, against: Against::One(Server::Floor), limit: 1.08 },
     ];
     let zone = data::zone(folder, "bench.test", Content::Addresses(names), 1)?;
-    let mut cases = vec![zones(session, format!("{names} names"), &bars, &zone, &Questions::uniform("h", &zone.name, names))?];
+    let mut cases =
+        vec![zones(session, format!("{names} names"), &bars, &zone, &Questions::uniform("h", &zone.name, names))?];
     let large = data::zone(folder, "many.test", Content::Addresses(many), 1)?;
     let questions = Questions::uniform("h", &large.name, many);
     cases.push(zones(session, format!("{many} names"), &[], &large, &questions)?);
@@ -173,8 +174,9 @@ pub(super) fn python(session: &Session) -> io::Result<Report> {
     let bar = Bar { figure: 1, against: Against::BestPeer, limit: 10.0 };
     Ok(Report {
         scenario: "python",
-        about: "answerers in Python (bench/src/versus/answer.py), one process on one CPU, and ringdns with the same zone."
-            .to_owned(),
+        about:
+            "answerers in Python (bench/src/versus/answer.py), one process on one CPU, and ringdns with the same zone."
+                .to_owned(),
         cases: vec![zone_under_flood(session, format!("{names} names"), &[bar], &servers, &zone, &questions)?],
         ..Report::default()
     })

@@ -32,27 +32,29 @@ pub(super) fn measure(session: &Session) -> io::Result<Report> {
     let bar = Bar { figure: 0, against: Against::One(Server::Unbound), limit: 1.5 };
     let servers = [Server::Ringdns, Server::Unbound, Server::Dnsdist, Server::Recursor];
     let length = Duration::from_secs(session.options.seconds);
-    let case = session.rotate(format!("{WINDOW} queries in flight, all misses"), &figures, &[bar], &servers, |server| {
-        let mut running = session.start(server, 1, session.cache(ROOM, false))?;
-        running.await_answer(ready.at(0), 0)?;
-        let (cost, asked) = running.cost(|| {
-            asker::ask(running.address(), &messages, 0, Pace::Window(WINDOW), |sent, elapsed| {
-                session.carry_on()?;
-                Ok(elapsed < length && sent < messages.count() as u64)
-            })
+    let case =
+        session.rotate(format!("{WINDOW} queries in flight, all misses"), &figures, &[bar], &servers, |server| {
+            let mut running = session.start(server, 1, session.cache(ROOM, false))?;
+            running.await_answer(ready.at(0), 0)?;
+            let (cost, asked) = running.cost(|| {
+                asker::ask(running.address(), &messages, 0, Pace::Window(WINDOW), |sent, elapsed| {
+                    session.carry_on()?;
+                    Ok(elapsed < length && sent < messages.count() as u64)
+                })
+            })?;
+            if asked.answered < asked.sent / 2 {
+                return Err(io::Error::other(format!("{} of {} queries were answered", asked.answered, asked.sent)));
+            }
+            let answered = asked.answered as f64;
+            let rate = answered / asked.length.as_secs_f64();
+            Ok(vec![rate, cost / answered, asked.percentile(0.5), asked.percentile(0.99)])
         })?;
-        if asked.answered < asked.sent / 2 {
-            return Err(io::Error::other(format!("{} of {} queries were answered", asked.answered, asked.sent)));
-        }
-        let answered = asked.answered as f64;
-        let rate = answered / asked.length.as_secs_f64();
-        Ok(vec![rate, cost / answered, asked.percentile(0.5), asked.percentile(0.99)])
-    })?;
     Ok(Report {
         scenario: "miss",
-        about: "questions that no cache has, before an NSD with a wildcard; one CPU for the server, the other one for the \
+        about:
+            "questions that no cache has, before an NSD with a wildcard; one CPU for the server, the other one for the \
                 origin and a client with a window of queries in flight."
-            .to_owned(),
+                .to_owned(),
         cases: vec![case],
         ..Report::default()
     })

@@ -55,7 +55,14 @@ fn zones(session: &Session) -> io::Result<(Vec<Case>, Curve)> {
     for &names in &sizes {
         let zone = data::zone(session.folder(), "size.test", Content::Addresses(names), 1)?;
         let questions = Questions::uniform("h", &zone.name, names);
-        cases.push(zone_under_flood(session, format!("a zone of {names} names"), &[], &AUTHORITATIVE, &zone, &questions)?);
+        cases.push(zone_under_flood(
+            session,
+            format!("a zone of {names} names"),
+            &[],
+            &AUTHORITATIVE,
+            &zone,
+            &questions,
+        )?);
     }
     let curve = curve("CPU time a reply as zones grow", "names of the zone", &sizes, &cases);
     Ok((cases, curve))
@@ -107,7 +114,8 @@ fn curve(title: &str, over: &str, sizes: &[usize], cases: &[Case]) -> Curve {
     servers.sort_unstable_by_key(|server| (server.kind() != Kind::Own, *server));
     servers.dedup();
     let line = |server: Server| {
-        let points = sizes.iter().zip(cases).filter_map(|(&size, case)| Some((size as f64, case.row(server)?.median(0))));
+        let points =
+            sizes.iter().zip(cases).filter_map(|(&size, case)| Some((size as f64, case.row(server)?.median(0))));
         (server.name().to_owned(), points.collect())
     };
     Curve {

@@ -38,7 +38,8 @@ pub(super) fn measure(session: &Session) -> io::Result<Report> {
     if session.generator() == Generator::Kxdpgun {
         cases.push(a_connection_each(session, &zone, &questions)?);
     } else {
-        session.note("a new connection for each query: skipped, for kxdpgun (knot-dnsutils) is not installed".to_owned());
+        session
+            .note("a new connection for each query: skipped, for kxdpgun (knot-dnsutils) is not installed".to_owned());
     }
     Ok(Report {
         scenario: "tcp",

@@ -25,7 +25,7 @@ use rustix::fs::OFlags;
 use crate::config::ZoneFile;
 use crate::confined::unreadable;
 use crate::layout::Layout;
-use crate::zones::{Keeping, Listing, Source, Wanted, is_whole, journal_for, stand_back};
+use crate::zones::{Keeping, Listing, Source, Wanted, is_whole, journal_for};
 
 /// Octets of a zone's files together.
 const ZONE_OCTETS_MAX: u64 = 4 << 30;
@@ -182,10 +182,8 @@ pub(crate) fn zones(jobs: &[Job], manner: Manner<'_>) -> Vec<Result<Loaded, Zone
     let cpus = if manner.in_background { cpus / 2 } else { cpus };
     let threads = cpus.clamp(1, THREADS_MAX).min(jobs.len());
     let at_a_time = (jobs.len() / 64).clamp(1, JOBS_AT_A_TIME_MAX);
+    // They inherit the priority of the thread that this is.
     let work = || {
-        if manner.in_background {
-            stand_back();
-        }
         let mut outcomes: Vec<(usize, Outcome)> = Vec::new();
         loop {
             let first = next.fetch_add(at_a_time, Ordering::Relaxed);
@@ -358,7 +356,7 @@ fn read(apex: &Name, file: &ZoneFile, include: &[PathBuf], key: HashKey) -> Resu
             opened.read(path).map_err(unreadable)?
         }
     };
-    let mut builder = Builder::new(apex.clone(), key);
+    let mut builder = builder_for(apex, key, &text);
     let mut include = |name: &str, from: &str| {
         // Most zones include nothing, and never ask where they are.
         if opened.folders.is_empty() {
@@ -377,6 +375,15 @@ fn read(apex: &Name, file: &ZoneFile, include: &[PathBuf], key: HashKey) -> Resu
     })?;
     verify(&image).map_err(|wrong| vec![format!("{}: {wrong}", title(file))])?;
     Ok((image, opened.stamps))
+}
+
+/// A builder with room for what a master file is likely to hold: a record takes a line, which has seldom less than ten
+/// octets.
+fn builder_for(apex: &Name, key: HashKey, text: &[u8]) -> Builder {
+    let lines = text.iter().filter(|octet| **octet == b'\n').count() + 1;
+    let mut builder = Builder::new(apex.clone(), key);
+    builder.reserve(lines.min(text.len() / 10), text.len());
+    builder
 }
 
 /// Refuses a zone that is not what its digest was taken of (RFC 8976 §4).
@@ -401,7 +408,7 @@ pub(crate) fn read_copy(apex: &Name, path: &Path, key: HashKey) -> Result<Image,
     if !is_whole(&text) {
         return Err("it is damaged: it does not end in the checksum of what stands in it".to_owned());
     }
-    let mut builder = Builder::new(apex.clone(), key);
+    let mut builder = builder_for(apex, key, &text);
     let mut take = |record: zone::file::Record<'_>| {
         builder.push(record.owner, record.rtype, record.ttl, record.rdata, record.place)
     };

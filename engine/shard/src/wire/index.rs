@@ -3,6 +3,8 @@
 //! A slot of eight octets holds the upper half of the hash and the number plus one; zero is empty. Probing is linear, and
 //! at least a third of the slots are empty, so that a miss ends soon. The names themselves are the caller's to compare.
 
+use core::hint::black_box;
+
 /// The table.
 #[derive(Clone, Debug)]
 pub struct NameIndex {
@@ -47,6 +49,31 @@ impl NameIndex {
             slot = (slot + 1) & mask;
         }
         self.slots[slot] = entry(hash, number);
+    }
+
+    /// Adds many numbers, each under its hash, as [`NameIndex::insert`] would one by one. The slots of a few of them are
+    /// read ahead, none of which waits for another: in a table larger than the caches each insertion is a miss, and one
+    /// after the other those were a quarter of the time that a zone of 1,000,000 names took to load.
+    pub fn insert_each(&mut self, entries: impl IntoIterator<Item = (u64, u32)>) {
+        let mut batch = [(0, 0); 32];
+        let mut waiting = 0;
+        for entry in entries {
+            batch[waiting] = entry;
+            waiting += 1;
+            if waiting == batch.len() {
+                self.insert_batch(&batch);
+                waiting = 0;
+            }
+        }
+        self.insert_batch(&batch[..waiting]);
+    }
+
+    fn insert_batch(&mut self, batch: &[(u64, u32)]) {
+        let mask = self.slots.len() - 1;
+        for (hash, _) in batch {
+            let _ = black_box(self.slots[*hash as usize & mask]);
+        }
+        batch.iter().for_each(|(hash, number)| self.insert(*hash, *number));
     }
 
     /// The number under `hash` that `is_it`.
@@ -144,6 +171,17 @@ mod tests {
             }
             assert_eq!(index.find(hash(0), |number| number == count), None);
             assert_eq!(index.find(8 << 32, |_| true), None);
+        }
+    }
+
+    #[test]
+    fn many_are_put_in_as_one_by_one() {
+        for count in [0, 1, 31, 32, 33, 64, 1000] {
+            let hash = |i: u32| u64::from(i % 13) << 32 | u64::from(i.wrapping_mul(0x9e37_79b9));
+            let (mut each, mut one) = (NameIndex::new(count as usize), NameIndex::new(count as usize));
+            each.insert_each((0..count).map(|i| (hash(i), i)));
+            (0..count).for_each(|i| one.insert(hash(i), i));
+            assert_eq!(each.slots, one.slots, "{count}");
         }
     }
 

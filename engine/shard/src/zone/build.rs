@@ -1,6 +1,6 @@
 //! Records to an image: sorted into canonical order, checked, laid out (RFC 1034 §4.2, RFC 2181 §5, RFC 4034 §6.1).
 
-use super::image::{Denial, Image, Link, Nsec3Parameters, node_flags};
+use super::image::{Denial, HASHES_OCTETS, Image, Link, NODE_OCTETS, Nsec3Parameters, node_flags};
 use super::layout::{Entry, Laid, Nodes, Shown, View, nsec3_entries};
 use super::negative::Negative;
 use super::nsec3;
@@ -19,6 +19,9 @@ pub struct Place {
     /// Line, from 1.
     pub line: u32,
 }
+
+/// Octets for which room is made with each record besides its data: those of a set of one.
+const RECORD_OCTETS: usize = 18;
 
 /// Collects the records of a zone and lays out its image.
 #[derive(Debug)]
@@ -67,6 +70,15 @@ impl Builder {
         Builder { apex, key, octets, entries, owners, last_owner }
     }
 
+    /// Makes room for about so many records, whose owners and data come to so many octets: each time that there is none
+    /// left, all that came so far is copied. Room that is not used costs no memory, and where there is none nothing is
+    /// lost.
+    pub fn reserve(&mut self, records: usize, octets: usize) {
+        let _ = self.entries.try_reserve_exact(records);
+        let _ = self.owners.try_reserve_exact(records);
+        let _ = self.octets.try_reserve_exact(octets);
+    }
+
     /// Adds a record; `owner` and the names in `data` are uncompressed wire. The error says what is wrong with the
     /// record itself; it does not name the place.
     pub fn push(&mut self, owner: &[u8], rtype: u16, ttl: u32, data: &[u8], place: Place) -> Result<(), String> {
@@ -106,6 +118,7 @@ impl Builder {
             return Err(vec![(Place::default(), fault)]);
         }
         let mut layout = Layout::new(&apex, view, denial);
+        layout.reserve(owners.len(), entries.len(), octets.len());
         let mut records = 0;
         let mut of_owner: Vec<Entry> = Vec::new();
         // Of those that are the same but for case or TTL, the first one stays: the one with the least TTL.
@@ -132,11 +145,13 @@ fn check_owner(apex: &Name, owner: &[u8]) -> Result<(), String> {
     if name::measure(owner) != Some(owner.len()) {
         return Err("the owner is no name".into());
     }
-    let above = owner.len().checked_sub(apex.as_wire().len());
-    if !above.is_some_and(|above| ends_at_label(owner, above) && name::same(&owner[above..], apex.as_wire())) {
-        return Err(format!("{} is not in the zone {apex}", Shown(owner)));
-    }
-    Ok(())
+    let is_within = owner.len().checked_sub(apex.as_wire().len()).is_some_and(|above| {
+        let (labels, ending) = owner.split_at(above);
+        // Most files write the zone's name as its operator does, in lower case.
+        let is_same = ending == apex.as_wire() || name::same(ending, apex.as_wire());
+        is_same && ends_at_label(owner, labels.len())
+    });
+    if is_within { Ok(()) } else { Err(format!("{} is not in the zone {apex}", Shown(owner))) }
 }
 
 fn check_ttl_and_data(rtype: u16, ttl: u32, data: &[u8]) -> Result<(), String> {
@@ -200,7 +215,9 @@ fn push_sort_key(labels: &[u8], out: &mut Vec<u8>) {
         let start = usize::from(start);
         let label = &labels[start + 1..][..usize::from(labels[start])];
         if label.iter().all(|&octet| octet > 1) {
-            out.extend(label.iter().map(u8::to_ascii_lowercase));
+            let at = out.len();
+            out.extend_from_slice(label);
+            out[at..].make_ascii_lowercase();
         } else {
             for &octet in label {
                 match octet {
@@ -260,6 +277,16 @@ impl<'a> Layout<'a> {
             order: Vec::new(),
             chain: Vec::new(),
         }
+    }
+
+    /// Makes room for all nodes, or nearly: empty non-terminals are found as they come. `octets` are those of sort keys and
+    /// data together.
+    fn reserve(&mut self, owners: usize, records: usize, octets: usize) {
+        let hashes = if matches!(self.nodes.denial, Denial::Nsec3(_)) { HASHES_OCTETS } else { 0 };
+        // A name takes an octet less than its sort key and the apex, and up to three behind it, before the next node.
+        let of_owner = NODE_OCTETS + hashes + self.apex.as_wire().len() + 2;
+        let _ = self.nodes.octets.try_reserve_exact(owners * of_owner + records * RECORD_OCTETS + octets);
+        let _ = self.order.try_reserve_exact(owners);
     }
 
     /// Lays out one owner name. NSEC3 records stand apart from what else may be there.
@@ -390,10 +417,10 @@ pub(super) fn without_ns(apex: &Name) -> String {
 pub(super) fn index(image: &Image, count: usize) -> NameIndex {
     let mut index = NameIndex::new(count);
     let mut name = KeyedName::default();
-    for node in image.nodes() {
+    index.insert_each(image.nodes().map(|node| {
         name.set(&image.key, node.name()).expect("names of our nodes are whole");
-        index.insert(name.name_hash(), node.number());
-    }
+        (name.name_hash(), node.number())
+    }));
     index
 }
 
@@ -429,6 +456,19 @@ mod tests {
         builder.push(&wire("example.test"), rtype::SOA, 300, &soa(), at(1)).unwrap();
         builder.push(&wire("example.test"), rtype::NS, 300, &wire("ns.example.test"), at(2)).unwrap();
         builder
+    }
+
+    #[test]
+    fn room_that_is_not_there_is_no_loss() {
+        let zone = |records, octets| {
+            let mut builder = with_apex();
+            builder.reserve(records, octets);
+            builder.push(&wire("a.example.test"), rtype::A, 300, &[192, 0, 2, 1], at(3)).unwrap();
+            builder.finish().unwrap()
+        };
+        let (none, some, too_much) = (zone(0, 0), zone(100, 10_000), zone(usize::MAX, usize::MAX));
+        assert_eq!(none.octets(), some.octets(), "and what is too much is given back");
+        assert!(none.each_record().eq(some.each_record()) && none.each_record().eq(too_much.each_record()));
     }
 
     #[test]

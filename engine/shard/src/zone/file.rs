@@ -315,6 +315,9 @@ impl Head {
                 return Err(fields.last().flaw_behind("no type: expected OWNER [TTL] [CLASS] TYPE DATA"));
             }
             let (token, octets) = fields.word()?;
+            if let Some(rtype) = rdata::common_type(octets) {
+                return Ok(Head { ttl, rtype, place: token });
+            }
             if octets[0].is_ascii_digit() {
                 if ttl.replace(time_to_live(token, octets)?).is_some() {
                     return Err(token.flaw(0, "a second TTL, where a type belongs"));

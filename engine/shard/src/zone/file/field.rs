@@ -9,6 +9,9 @@ use crate::limits::{LABEL_OCTETS_MAX, NAME_OCTETS_MAX};
 /// Where in a field's text something is wrong, and what.
 pub(super) type Stumble = (usize, Cow<'static, str>);
 
+/// Octets of a name that are written before it is found to be too long.
+const WRITTEN_OCTETS_MAX: usize = NAME_OCTETS_MAX + LABEL_OCTETS_MAX;
+
 fn stumble<T>(offset: usize, message: &'static str) -> Result<T, Stumble> {
     Err((offset, Cow::Borrowed(message)))
 }
@@ -29,9 +32,18 @@ pub(super) fn write_name(text: &[u8], origin: &[u8], wire: &mut Vec<u8>) -> Resu
     let first = wire.len();
     let mut label = Label::open(wire, 0);
     let mut at = 0;
-    while let Some(&octet) = text.get(at) {
-        match octet {
-            b'.' => {
+    while at < text.len() {
+        // Nearly all that names are made of stands for itself, and is taken a label at a time.
+        let rest = &text[at..text.len().min(at + WRITTEN_OCTETS_MAX + 1)];
+        let plain = rest.iter().position(|&octet| !stands_for_itself(octet)).unwrap_or(rest.len());
+        wire.extend_from_slice(&rest[..plain]);
+        at += plain;
+        if wire.len() - first > WRITTEN_OCTETS_MAX {
+            return name_fits(wire.len() - first);
+        }
+        match text.get(at) {
+            None => {}
+            Some(b'.') => {
                 label.close(wire, at)?;
                 at += 1;
                 if at == text.len() {
@@ -40,29 +52,28 @@ pub(super) fn write_name(text: &[u8], origin: &[u8], wire: &mut Vec<u8>) -> Resu
                 }
                 label = Label::open(wire, at);
             }
-            b'\\' => {
+            Some(b'\\') => {
                 let (octet, next) = unescape(text, at)?;
                 wire.push(octet);
                 at = next;
             }
-            0x80.. => {
+            Some(_) => {
                 return stumble(
                     at,
                     "a character outside ASCII in a name: write the name's ASCII form (xn--…), or the octet as \\DDD",
                 );
             }
-            _ => {
-                wire.push(octet);
-                at += 1;
-            }
-        }
-        if wire.len() - first > NAME_OCTETS_MAX + LABEL_OCTETS_MAX {
-            return name_fits(wire.len() - first);
         }
     }
     label.close(wire, at)?;
     wire.extend_from_slice(origin);
     name_fits(wire.len() - first)
+}
+
+/// Whether an octet of a name's text is an octet of the name.
+#[inline]
+fn stands_for_itself(octet: u8) -> bool {
+    octet.is_ascii() && octet != b'.' && octet != b'\\'
 }
 
 /// A label being written.
@@ -162,6 +173,30 @@ pub(super) fn decimal(text: &[u8]) -> Option<u32> {
         let digit = octet.wrapping_sub(b'0');
         if digit > 9 { None } else { value.checked_mul(10)?.checked_add(u32::from(digit)) }
     })
+}
+
+/// An IPv4 address: four decimal numbers to 255, without zeros in front of them, between three dots.
+pub(super) fn address_v4(text: &[u8]) -> Option<[u8; 4]> {
+    let mut address = [0; 4];
+    let (mut part, mut value, mut digits) = (0, 0_u16, 0);
+    for &octet in text {
+        let digit = octet.wrapping_sub(b'0');
+        if digit <= 9 {
+            if digits == 3 || (digits > 0 && value == 0) {
+                return None;
+            }
+            value = value * 10 + u16::from(digit);
+            digits += 1;
+        } else {
+            if octet != b'.' || digits == 0 || part == 3 {
+                return None;
+            }
+            address[part] = u8::try_from(value).ok()?;
+            (part, value, digits) = (part + 1, 0, 0);
+        }
+    }
+    address[3] = u8::try_from(value).ok()?;
+    (part == 3 && digits > 0).then_some(address)
 }
 
 /// A time in seconds: a number, or numbers with units as in `1h30m`.
@@ -297,5 +332,47 @@ mod tests {
         write_string(&[b'x'; 255], false, &mut wire).unwrap();
         assert_eq!(wire.len(), 256);
         assert!(write_string(&[b'x'; 256], false, &mut wire).is_err());
+    }
+
+    #[test]
+    fn addresses_are_those_of_the_standard_library() {
+        let parts = [
+            "0", "1", "9", "10", "99", "100", "255", "256", "300", "00", "01", "001", "1000", "", "+1", "-1", "a",
+            " 1", "1 ",
+        ];
+        let agrees = |text: &str| {
+            let expected = text.parse::<std::net::Ipv4Addr>().ok().map(|address| address.octets());
+            assert_eq!(address_v4(text.as_bytes()), expected, "{text}");
+        };
+        for a in parts {
+            for b in parts {
+                agrees(&format!("192.{a}.{b}.1"));
+                agrees(&format!("{a}.0.2.{b}"));
+            }
+            for text in ["", ".", "1.2.3", "1.2.3.4.", "1.2.3.4.5", ".1.2.3.4", "1..2.3"] {
+                agrees(&format!("{text}{a}"));
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_read_alike_whole_and_octet_by_octet() {
+        // Each octet written as itself and as an escape, in short and long labels.
+        for octet in (0..=0x7f_u8).filter(|octet| !b".\\".contains(octet)) {
+            for ahead in [0, 1, 30] {
+                let (ahead, itself) = ("x".repeat(ahead), [octet]);
+                let text = [ahead.as_bytes(), &itself, b"y.z"].concat();
+                let escaped = format!("{ahead}\\{octet:03}y.z");
+                let mut wire = Vec::new();
+                write_name(&text, b"\0", &mut wire).unwrap();
+                assert_eq!(wire, name_at_root(&escaped), "{octet}");
+            }
+        }
+    }
+
+    fn name_at_root(text: &str) -> Vec<u8> {
+        let mut wire = Vec::new();
+        write_name(text.as_bytes(), b"\0", &mut wire).unwrap();
+        wire
     }
 }

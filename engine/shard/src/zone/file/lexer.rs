@@ -173,15 +173,15 @@ impl<'a> Lexer<'a> {
     fn word(&mut self, tokens: &mut Vec<Token>) -> Result<(), Flaw> {
         let start = self.at;
         let mut escaped = false;
-        while let Some(&octet) = self.text.get(self.at) {
-            match KINDS[usize::from(octet)] {
-                Kind::Word => self.at += 1,
-                Kind::Escape => {
-                    escaped = true;
-                    self.escape()?;
-                }
-                _ => break,
+        loop {
+            let rest = &self.text[self.at..];
+            let is_plain = |octet: &u8| KINDS[usize::from(*octet)] == Kind::Word;
+            self.at += rest.iter().position(|octet| !is_plain(octet)).unwrap_or(rest.len());
+            if self.text.get(self.at) != Some(&b'\\') {
+                break;
             }
+            escaped = true;
+            self.escape()?;
         }
         self.push(tokens, start, start, self.at, escaped, false)
     }

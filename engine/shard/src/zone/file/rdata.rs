@@ -4,7 +4,7 @@
 //! are full of, and some of them `domain` has no text form for. `domain` reads those with a structure (DNSSEC, CAA,
 //! NAPTR, TLSA, …). SVCB, HTTPS and LOC have modules of their own, and so have the types seldom seen.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::Ipv6Addr;
 
 use domain::base::iana::{Rtype, SecurityAlgorithm};
 use domain::base::name::ParsedName;
@@ -15,7 +15,7 @@ use domain::rdata::ZoneRecordData;
 use domain::rdata::dnssec::{RtypeBitmap, Timestamp};
 use domain::utils::{base16, base64};
 
-use super::field::{decimal, name_octets, seconds};
+use super::field::{address_v4, decimal, name_octets, seconds};
 use super::fields::{Fields, placed};
 use super::flaw::{Flaw, shown};
 use super::rare::{self, Rare};
@@ -226,7 +226,14 @@ fn find(rtype: u16) -> Option<&'static Kind> {
 
 /// The type that `text` names, by mnemonic or as TYPEnnn (RFC 3597 §5), in any case.
 pub(super) fn type_named(text: &[u8]) -> Option<u16> {
-    // What zones are full of; the rest is searched for.
+    common_type(text).or_else(|| match text.split_at_checked(4) {
+        Some((prefix, digits)) if prefix.eq_ignore_ascii_case(b"TYPE") => u16::try_from(decimal(digits)?).ok(),
+        _ => Some(Rtype::from_mnemonic(text)?.to_int()),
+    })
+}
+
+/// The type that `text` names, if it is one of those that zones are full of, in the letters that they are written in.
+pub(super) fn common_type(text: &[u8]) -> Option<u16> {
     Some(match text {
         b"A" => 1,
         b"NS" => 2,
@@ -243,10 +250,7 @@ pub(super) fn type_named(text: &[u8]) -> Option<u16> {
         b"DNSKEY" => 48,
         b"NSEC3" => 50,
         b"NSAP-PTR" => 23,
-        _ => match text.split_at_checked(4) {
-            Some((prefix, digits)) if prefix.eq_ignore_ascii_case(b"TYPE") => u16::try_from(decimal(digits)?).ok()?,
-            _ => Rtype::from_mnemonic(text)?.to_int(),
-        },
+        _ => return None,
     })
 }
 
@@ -329,7 +333,12 @@ fn write_field(field: Field, fields: &mut Fields<'_>, wire: &mut Vec<u8>) -> Res
             let (token, octets) = fields.word()?;
             wire.extend_from_slice(&seconds(octets).map_err(|stumble| placed(token, stumble))?.to_be_bytes());
         }
-        V4 => wire.extend_from_slice(&fields.address::<Ipv4Addr>("IPv4 address, such as 192.0.2.1")?.octets()),
+        V4 => {
+            let (token, octets) = fields.word()?;
+            let address = address_v4(octets)
+                .ok_or_else(|| token.flaw(0, format!("{} is no IPv4 address, such as 192.0.2.1", shown(octets))))?;
+            wire.extend_from_slice(&address);
+        }
         V6 => wire.extend_from_slice(&fields.address::<Ipv6Addr>("IPv6 address, such as 2001:db8::1")?.octets()),
         Name => fields.name(wire)?,
         Text => fields.string(wire)?,

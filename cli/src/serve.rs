@@ -189,6 +189,10 @@ impl Cores for Running {
         rim::give_back();
     }
 
+    fn stand_aside(&self) {
+        rim::stand_aside();
+    }
+
     fn stop(&self, drain: Duration) {
         for (core, _) in self.0.stop(drain).iter().enumerate().filter(|(_, last)| last.is_none()) {
             log::warn!("core {core} did not end in time");

@@ -104,6 +104,8 @@ pub trait Cores: Send + Sync + 'static {
     fn failed(&self) -> Option<String>;
     /// Gives memory that is free back to the kernel; for when much has been freed.
     fn give_back(&self);
+    /// Has the calling thread, and those that it starts, run only while nobody else wants its CPU, a core least of all.
+    fn stand_aside(&self);
     /// Ends the cores once what is in flight is answered, or after `drain`.
     fn stop(&self, drain: Duration);
 }
@@ -257,6 +259,8 @@ pub(crate) mod fake {
         }
 
         fn give_back(&self) {}
+
+        fn stand_aside(&self) {}
 
         fn stop(&self, _: Duration) {}
     }

@@ -180,11 +180,15 @@ impl Life {
     /// Goes on with what `plane` has loaded and `cores` serve. Must be called within the runtime.
     pub(crate) fn new(plane: Plane, cores: Arc<dyn Cores>, notices: Notices) -> std::io::Result<Life> {
         let (sender, stirs) = mpsc::channel(1);
+        let stand_aside = {
+            let cores = Arc::clone(&cores);
+            move || cores.stand_aside()
+        };
         let mut life = Life {
             plane,
             cores,
-            workers: Workers::start(WORKERS)?,
-            critics: Workers::start(CRITICS)?,
+            workers: Workers::start(WORKERS, stand_aside.clone())?,
+            critics: Workers::start(CRITICS, stand_aside)?,
             tasks: JoinSet::new(),
             timers: BTreeSet::new(),
             planned: HashMap::new(),

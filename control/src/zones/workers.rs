@@ -1,5 +1,6 @@
-//! Threads for what takes long: zones read, built, compared, written. They run at the lowest priority, so that the
-//! cores' answers never wait for them.
+//! Threads for what takes long: zones read, built, compared, written. They run at the lowest priority, and where the
+//! kernel lets them only while nobody else wants their CPU, so that the cores' answers never wait for them. So do the
+//! threads that they start.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -18,14 +19,15 @@ type Work = Box<dyn FnOnce() + Send>;
 pub(crate) struct Workers(Sender<Work>);
 
 impl Workers {
-    /// Starts `count` threads, at least one.
-    pub(crate) fn start(count: usize) -> std::io::Result<Workers> {
+    /// Starts `count` threads, at least one; each calls `stand_aside` before anything else.
+    pub(crate) fn start(count: usize, stand_aside: impl Fn() + Clone + Send + 'static) -> std::io::Result<Workers> {
         let (sender, receiver) = channel::<Work>();
         let receiver = Arc::new(Mutex::new(receiver));
         for number in 0..count.max(1) {
-            let receiver = Arc::clone(&receiver);
+            let (receiver, stand_aside) = (Arc::clone(&receiver), stand_aside.clone());
             let body = move || {
                 stand_back();
+                stand_aside();
                 work(&receiver);
             };
             thread::Builder::new().name(format!("ringdns-zones-{number}")).spawn(body)?;
@@ -76,15 +78,22 @@ mod tests {
 
     #[test]
     fn work_is_done_at_the_lowest_priority() {
-        let workers = Workers::start(2).unwrap();
-        let nice = block_on(workers.run(|| rustix::process::getpriority_process(None).unwrap()));
-        assert_eq!(nice, Some(NICE));
+        let (begun, beginning) = channel();
+        let workers = Workers::start(2, move || begun.send(thread::current().id()).unwrap()).unwrap();
+        let priority = || rustix::process::getpriority_process(None).unwrap();
+        let of_worker = block_on(workers.run(move || (priority(), thread::spawn(priority).join().unwrap())));
+        assert_eq!(of_worker, Some((NICE, NICE)), "and of the threads that it starts");
+        let (first, second) = (beginning.recv().unwrap(), beginning.recv().unwrap());
+        assert!(
+            first != second
+                && block_on(workers.run(|| thread::current().id())).is_some_and(|id| id == first || id == second)
+        );
         assert_ne!(rustix::process::getpriority_process(None).unwrap(), NICE, "the caller keeps its own");
     }
 
     #[test]
     fn a_panic_is_told_and_the_next_work_is_done() {
-        let workers = Workers::start(1).unwrap();
+        let workers = Workers::start(1, || {}).unwrap();
         assert_eq!(block_on(workers.run(|| -> u8 { panic!("as the test wants") })), None);
         assert_eq!(block_on(workers.run(|| 5)), Some(5));
     }

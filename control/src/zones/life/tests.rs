@@ -640,7 +640,7 @@ fn what_has_changed_in_a_file_is_kept_once_the_cores_have_it_or_the_process_ends
     // The cores hear nothing: there is no swap that would have it written.
     scene.cores.hears.store(false, Ordering::Relaxed);
     fs::write(scene.path("a.zone"), text(3, 3600)).unwrap();
-    scene.life.workers = Workers::start(1).unwrap();
+    scene.life.workers = Workers::start(1, || {}).unwrap();
     scene.reload().unwrap_err();
     scene.life.keepings().iter().for_each(Keeping::write_what_is_left);
     assert!(octets() > first, "the second one, too");

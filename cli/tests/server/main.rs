@@ -14,6 +14,7 @@ mod faults;
 mod forwarding;
 mod guard;
 mod load;
+mod loading;
 mod logs;
 mod metrics;
 mod names;

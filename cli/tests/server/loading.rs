@@ -1,0 +1,78 @@
+//! Zones read beside the cores: what that costs them, in time and memory.
+
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::common::server::{LISTEN, Server};
+
+const ZONES: &str = "[[zone]]\nname = \"a.test\"\nfile = \"a.zone\"\n";
+/// Names of the zone whose memory is looked at.
+const NAMES: u32 = 100_000;
+/// How long what has been freed may be on its way to the kernel.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// `SCHED_OTHER` and `SCHED_IDLE` of sched(7).
+const OTHER: &str = "0";
+const IDLE: &str = "5";
+
+fn zone(names: u32, serial: u32) -> String {
+    let mut text = format!("$TTL 300\n@ SOA ns h {serial} 3600 900 604800 60\n@ NS ns\nns A 192.0.2.1\n");
+    for name in 0..names {
+        let [_, a, b, c] = name.to_be_bytes();
+        text.push_str(&format!("h{name} A 10.{a}.{b}.{c}\n"));
+    }
+    text
+}
+
+/// The scheduling policies of a server's threads whose names begin like this.
+fn policies(server: &Server, name: &str) -> Vec<String> {
+    let tasks = fs::read_dir(format!("/proc/{}/task", server.pid())).expect("the server runs");
+    let policy = |task: fs::DirEntry| {
+        let stat = fs::read_to_string(task.path().join("stat")).ok()?;
+        // `PID (NAME) STATE …`, the policy being the 41st field.
+        let (before, behind) = stat.rsplit_once(") ")?;
+        let is_named = before.split_once('(').is_some_and(|(_, of_task)| of_task.starts_with(name));
+        is_named.then(|| behind.split(' ').nth(38).expect("41 fields and more").to_owned())
+    };
+    tasks.flatten().filter_map(policy).collect()
+}
+
+#[test]
+fn who_reads_zones_stands_aside_for_the_cores() {
+    let server = Server::start(&format!("{LISTEN}{ZONES}"), &[("a.zone", &zone(1, 1))]);
+    let readers = policies(&server, "ringdns-zones");
+    assert!(!readers.is_empty() && readers.iter().all(|policy| policy == IDLE), "{readers:?}");
+    let cores = policies(&server, "ringdns-core");
+    assert!(!cores.is_empty() && cores.iter().all(|policy| policy == OTHER), "{cores:?}");
+}
+
+/// Octets of memory that the server has for itself.
+fn resident(server: &Server) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("the server runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("the kernel tells");
+    line.trim().split(' ').next().and_then(|text| text.parse::<u64>().ok()).expect("a number of kB") << 10
+}
+
+#[test]
+fn what_reading_a_zone_took_is_given_back() {
+    let small = Server::start(&format!("{LISTEN}{ZONES}"), &[("a.zone", &zone(1, 1))]);
+    let without = resident(&small);
+    drop(small);
+    let server = Server::start(&format!("{LISTEN}{ZONES}"), &[("a.zone", &zone(NAMES, 1))]);
+    for serial in 1..=3 {
+        if serial > 1 {
+            server.replace("a.zone", &zone(NAMES, serial));
+            assert!(server.reload(), "{}", server.log());
+        }
+        let image = server.counter("zone_memory_bytes");
+        assert!(image > u64::from(NAMES) * 40, "{image}");
+        // A quarter, and what the allocator keeps at hand: a second version of the zone, or the file, are more.
+        let allowed = without + image + image / 4 + (4 << 20);
+        let end = Instant::now() + PATIENCE;
+        while resident(&server) > allowed {
+            assert!(Instant::now() < end, "{} octets for {image} of zone, {without} without it", resident(&server));
+            thread::sleep(Duration::from_millis(100));
+        }
+        eprintln!("serial {serial}: {} octets more than without the zone of {image}", resident(&server) - without);
+    }
+}

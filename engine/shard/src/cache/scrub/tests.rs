@@ -579,3 +579,55 @@ fn octets_that_are_no_message_are_refused() {
     let left = scrub(short, header, &wire(WWW), rtype::A, &RESOLVER, &mut scratch);
     assert_eq!(left, Scrubbed::Refused(Why::Malformed));
 }
+
+/// Addresses of the name asked for, with pointers to it, and an OPT record.
+fn addresses(qtype: u16, count: u16, with_opt: bool) -> Vec<u8> {
+    let octets: u8 = if qtype == rtype::A { 4 } else { 16 };
+    let mut message = Said { qtype, ..said(&[], &[], &[]) }.octets();
+    for _ in 0..count {
+        message
+            .extend([&[0xc0, 12, 0, qtype as u8, 0, 1, 0, 0, 1, 44, 0, octets][..], &vec![7; octets.into()]].concat());
+    }
+    message[7] = count as u8;
+    if with_opt {
+        message.extend(b"\0\0\x29\x04\xd0\0\0\0\0\0\x06\0\x0f\0\x02\0\0");
+        message[11] = 1;
+    }
+    message
+}
+
+#[test]
+fn addresses_alone_are_seen_at_once_and_taken_as_the_walk_would() {
+    let name = wire("www.example.test");
+    let question_end = HEADER_OCTETS + name.len() + 4;
+    let at_once = |message: &[u8], qtype| {
+        let header = Header::parse(message).unwrap();
+        let at_once =
+            rcode(header) == Some(Rcode::NoError) && has_addresses_alone(message, header, question_end, qtype);
+        for source in [ORIGIN, RESOLVER].iter().filter(|_| at_once) {
+            let (mut scratch, code) = (Vec::new(), Rcode::NoError);
+            let sifted = sift(message, header, code, &name, qtype, source, &mut scratch);
+            assert_eq!(sifted, Scrubbed::Clean(message), "{message:?}");
+        }
+        at_once
+    };
+    for (qtype, count, with_opt) in [(rtype::A, 1, true), (rtype::A, 3, false), (rtype::AAAA, 2, true)] {
+        let message = addresses(qtype, count, with_opt);
+        assert!(at_once(&message, qtype));
+        assert!(!at_once(&message, rtype::TXT) && !at_once(&message, rtype::A + rtype::AAAA - qtype));
+        let mut same = 0;
+        for at in (2..HEADER_OCTETS).chain(question_end..message.len()) {
+            for octet in [0, 1, 2, 4, 5, 12, 13, 16, 28, 41, 46, 0x80, 0xc0, 0xff] {
+                let mut other = message.clone();
+                other[at] = octet;
+                same += usize::from(at_once(&other, qtype));
+            }
+        }
+        assert!(same > 200, "TTLs, addresses and options may be any: {same}");
+        for end in question_end..message.len() {
+            assert!(!at_once(&message[..end], qtype), "{end}");
+        }
+        assert!(at_once(&[&message[..], b"more"].concat(), qtype), "what follows the records is nobody's");
+    }
+    assert!(!at_once(&addresses(rtype::A, 0, true), rtype::A), "without data it is a denial, or nothing");
+}

@@ -7,4 +7,5 @@ pub mod client;
 pub mod growth;
 pub mod hit_rate;
 pub mod load;
+pub mod misses;
 pub mod versus;

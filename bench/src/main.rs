@@ -9,6 +9,8 @@
 //! `ringdns-bench hit-rate [NAMES QUESTIONS]` asks the cache, and policies of the literature beside it, for the names of a
 //! trace, 10,000,000 times for 1,000,000 names unless told, and prints how often they had them (`results/hit-rate.txt`).
 //!
+//! `ringdns-bench misses QUESTIONS` asks for so many names that the cache does not have, of a server that answers at once.
+//!
 //! `ringdns-bench fetch ADDRESS ZONE` fetches a zone by AXFR and prints messages, records, octets and seconds.
 //! `ringdns-bench probe ADDRESS NAME SECONDS` asks for an address time and again, and prints how long answers took.
 //!
@@ -22,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use ringdns_bench::load::{CASES, Load};
+use ringdns_bench::misses::Misses;
 use ringdns_bench::versus::{self, Options, floor};
 use ringdns_bench::{client, hit_rate};
 use ringdns_shard::wire::name::Name;
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
             (Ok(address), Ok(name), Ok(seconds)) => told(probe(address, &name, Duration::from_secs(seconds))),
             _ => usage(),
         },
+        ["misses", queries] => queries.parse().map_or_else(|_| usage(), misses),
         ["hit-rate"] => hit_rates(1_000_000, 10_000_000),
         ["hit-rate", names, questions] => match (names.parse(), questions.parse()) {
             (Ok(names), Ok(questions)) => hit_rates(names, questions),
@@ -59,6 +63,14 @@ fn main() -> ExitCode {
     }
 }
 
+fn misses(queries: usize) -> ExitCode {
+    let mut misses = Misses::new();
+    let begin = Instant::now();
+    misses.ask(queries);
+    println!("misses {:.1} ns a question", begin.elapsed().as_nanos() as f64 / queries as f64);
+    ExitCode::SUCCESS
+}
+
 fn hit_rates(names: usize, questions: usize) -> ExitCode {
     print!("{}", hit_rate::measure(names, questions));
     ExitCode::SUCCESS
@@ -66,7 +78,7 @@ fn hit_rates(names: usize, questions: usize) -> ExitCode {
 
 fn usage() -> ExitCode {
     eprintln!(
-        "usage: ringdns-bench CASE [QUERIES [once]] | hit-rate [NAMES QUESTIONS] | fetch ADDRESS ZONE | \
+        "usage: ringdns-bench CASE [QUERIES [once]] | misses QUESTIONS | hit-rate [NAMES QUESTIONS] | fetch ADDRESS ZONE | \
          probe ADDRESS NAME SECONDS | versus --help | echo ADDRESS | echo-glommio ADDRESS; the cases:"
     );
     for (name, what) in CASES {

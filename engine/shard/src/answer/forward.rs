@@ -21,7 +21,7 @@ use smallvec::SmallVec;
 use super::authoritative::{ANY_HINFO, ANY_TTL};
 use super::record::Note;
 use super::{Asker, Client, Outcome, Queued, Refusal, Shard, Waiter};
-use crate::cache::{Answer, AnswerRef, Failure, Found, Key, Reply};
+use crate::cache::{Answer, AnswerRef, Failure, Found, Key, Plain, Reply};
 use crate::images::Images;
 use crate::limits::{REFRESHES_A_SECOND_MAX, REFRESHES_AT_ONCE_MAX};
 use crate::resolve::{self, Ask, Event, Finished, Question, Resolver, Woken};
@@ -91,12 +91,46 @@ impl Shard {
         asker: Asker,
         reply: &mut [u8],
     ) -> Result<Outcome, Refusal> {
-        let key = Key {
+        let key = self.key(query, &asker);
+        let hash = key.hash(&self.images.hash_key, &self.name);
+        if let Some(opt) = asker.plain_opt() {
+            let (question, limit) = (query.question, asker.limit.into());
+            let form = Plain { id: asker.id, flags: asker.flags, question, opt, limit };
+            if let Some(written) = self.cache.reply_plainly(now, (hash, &self.name, key), form, reply) {
+                self.counters.cache_hits += 1;
+                self.note.is(log::Outcome::Cache);
+                self.note.replied(&mut self.counters, written.rcode, false);
+                if written.refresh {
+                    self.refresh_asked(now, query, &asker);
+                }
+                return Ok(Outcome::Reply(written.octets));
+            }
+        }
+        self.answer_otherwise(now, client, query, asker, reply)
+    }
+
+    /// What a question is kept under.
+    #[inline]
+    fn key(&self, query: &Query<'_>, asker: &Asker) -> Key {
+        Key {
             qtype: query.qtype,
-            dnssec_ok: asker.edns.is_some_and(|edns| edns.dnssec_ok),
+            dnssec_ok: asker.dnssec_ok(),
             checking_disabled: asker.flags & flags::CD != 0,
             era: self.era,
-        };
+        }
+    }
+
+    /// From the cache where that takes more than the short way, or later.
+    #[inline(never)] // So that a hit has a short way.
+    fn answer_otherwise(
+        &mut self,
+        now: Time,
+        client: &Client,
+        query: &Query<'_>,
+        asker: Asker,
+        reply: &mut [u8],
+    ) -> Result<Outcome, Refusal> {
+        let key = self.key(query, &asker);
         let hash = key.hash(&self.images.hash_key, &self.name);
         let stale = match self.cache.find(now, hash, &self.name, key) {
             Found::Fresh(hit) => {
@@ -116,7 +150,6 @@ impl Shard {
     }
 
     /// The same without a fresh answer in the cache.
-    #[inline(never)] // So that a hit has a short way.
     fn answer_missed(
         &mut self,
         now: Time,
@@ -244,8 +277,15 @@ impl Shard {
         resolver.begin(&mut event, ask, choice, images.timeout_of(pools))
     }
 
-    /// Asks anew for a name that is asked for often, before its answer runs out; nobody waits for it.
+    /// As [`Shard::refresh`], for the question at hand: its key is made once more, so that a hit need not keep it.
     #[cold]
+    #[inline(never)]
+    fn refresh_asked(&mut self, now: Time, query: &Query<'_>, asker: &Asker) {
+        let key = self.key(query, asker);
+        self.refresh(now, key, key.hash(&self.images.hash_key, &self.name));
+    }
+
+    /// Asks anew for a name that is asked for often, before its answer runs out; nobody waits for it.
     fn refresh(&mut self, now: Time, key: Key, hash: u64) {
         let Shard { images, name, resolver, servers, zones, counters, pace, .. } = self;
         let (pools, suffix_labels) = images.pools_of(name, key.qtype);
@@ -452,7 +492,6 @@ impl Shard {
 }
 
 /// Writes the reply that is made of an answer of this age. Returns its length.
-#[inline]
 fn write_answer(
     images: &Images,
     (note, counters): (&mut Note, &mut Counters),

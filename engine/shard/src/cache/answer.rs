@@ -4,21 +4,31 @@
 //! once and patched: id, flags, TTLs, and the name asked for as the client spelt it, in the question and wherever the
 //! upstream repeated it instead of pointing there. TTLs are counted down by the answer's age (RFC 1035 §3.2.1, RFC 2308
 //! §5), or say [`STALE_TTL_SECONDS`] where the answer has run out (RFC 8767 §4).
+//!
+//! Behind the message stand the *places* of what is patched, two octets each in native order: of the TTLs after the first,
+//! which is found by the length of its owner, then of the owners spelt out. Most answers have one record, and no list.
 
-use std::ops::Range;
+mod read;
+
 use std::rc::Rc;
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
+use self::read::Reader;
+use super::Plain;
 use crate::images::CacheSettings;
-use crate::limits::{NAME_OCTETS_MAX, STALE_TTL_SECONDS, TTL_SECONDS_MAX};
-use crate::wire::edns::{self, Edns, EdnsOption, ReplyOpt};
+use crate::limits::STALE_TTL_SECONDS;
+use crate::wire::edns::{self, OPT_OCTETS, ReplyOpt};
 use crate::wire::message::{self, HEADER_OCTETS, Header, Malformed, Record, Section, flags};
 use crate::wire::name;
 use crate::wire::rdata::{self, rtype};
+use crate::wire::u16_at;
 
 /// An answer of an upstream, made ready to be written many times. Cloning shares it.
 #[derive(Clone, Debug)]
 pub struct Answer {
+    /// The message and the places behind it.
     octets: Rc<[u8]>,
     about: About,
 }
@@ -26,35 +36,67 @@ pub struct Answer {
 /// An answer, wherever it lies: the cache keeps its answers in memory of its own.
 #[derive(Clone, Copy, Debug)]
 pub struct AnswerRef<'a> {
-    /// Offsets of two octets each in native order: where TTLs stand in the message, and where an owner is spelt out
-    /// that is the name asked for; then the message.
-    octets: &'a [u8],
+    /// The message, its id zero, its TTLs as they were when it came.
+    message: &'a [u8],
+    /// Where the TTLs after the first stand in the message, then where an owner is spelt out that is the name asked for.
+    places: &'a [u8],
     about: About,
 }
 
 /// What is known of an answer beside its octets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct About {
-    /// How many TTLs there are.
+    /// How many TTLs there are: one for each record.
     pub(super) ttls: u16,
     /// How many owners are spelt out.
     pub(super) spellings: u16,
-    /// Where the additional section begins, in the message.
-    pub(super) additional_at: u16,
     /// Octets of the name in the question.
     pub(super) name_octets: u8,
-    /// The upper bits of the response code, from the OPT record that was taken off.
+    /// Octets of the first record's owner; zero without records.
+    pub(super) owner_octets: u8,
+    /// The upper bits of the response code, from the OPT record that was taken off. Zero in what is kept.
     pub(super) extended_rcode: u8,
     /// See [`facts`].
     pub(super) facts: u8,
-    /// Labels of the zone's apex, as the SOA record of a negative answer tells; [`NO_LABELS`] where there is none.
+    /// Labels of the zone's apex, as the SOA record of a negative answer tells; [`NO_LABELS`] where there is none, and
+    /// in the cache, where nobody asks for it.
     pub(super) zone_labels: u8,
     /// How long it may be kept, in seconds; zero: not at all.
     pub(super) lifetime: u32,
 }
 
+impl About {
+    /// Octets of the places behind the message.
+    #[inline]
+    pub(super) fn place_octets(&self) -> usize {
+        if !self.has_places() {
+            return 0;
+        }
+        (usize::from(self.ttls).saturating_sub(1) + usize::from(self.spellings)) * 2
+    }
+
+    /// Whether there is more to know than the first TTL: not where there is one record, and its owner a pointer.
+    #[inline]
+    fn has_places(&self) -> bool {
+        u32::from(self.ttls) | u32::from(self.spellings) << 16 != 1
+    }
+
+    /// Where the first record begins.
+    #[inline]
+    fn records_at(&self) -> usize {
+        HEADER_OCTETS + usize::from(self.name_octets) + 4
+    }
+
+    /// Where the first TTL stands, if there is one.
+    #[inline]
+    fn first_ttl_at(&self) -> Option<usize> {
+        // Type and class stand between owner and TTL.
+        (self.ttls > 0).then(|| self.records_at() + usize::from(self.owner_octets) + 4)
+    }
+}
+
 /// No name has so many labels.
-const NO_LABELS: u8 = u8::MAX;
+pub(super) const NO_LABELS: u8 = u8::MAX;
 
 /// Bits of [`About::facts`].
 mod facts {
@@ -66,9 +108,8 @@ mod facts {
     pub(super) const CUTS: u8 = 4;
 }
 
-/// Octets of the longest message that may be written for names below its own: every place in it is then still in reach
-/// of a compression pointer (14 bits) when a longer name stands in its question.
-const CUT_OCTETS_MAX: usize = 0x3fff - NAME_OCTETS_MAX;
+/// Octets of an answer that is made ready without memory of the heap, but for what it is kept in.
+const COMMON_OCTETS_MAX: usize = 1024;
 
 /// How a reply differs from the answer it is made of.
 #[derive(Clone, Copy, Debug)]
@@ -128,35 +169,31 @@ impl Answer {
         }
         header.counts[3] = additionals;
         let additional_at = additional_at.unwrap_or(end).min(end);
-        let about = reader.finish(header, additional_at, authoritative);
+        let about = reader.finish(header, records_at, additional_at, authoritative);
         let said = match authoritative {
             false => flags::RA,
             true if reader.is_referral(header) => 0,
             true => flags::AA,
         };
         let Reader { ttls, spellings, .. } = reader;
-        let body_at = (ttls.len() + spellings.len()) * 2;
-        let mut octets = vec![0; body_at + end];
-        let offsets = ttls.iter().map(|(offset, _)| offset).chain(&spellings);
-        for (field, offset) in octets.as_chunks_mut::<2>().0.iter_mut().zip(offsets) {
-            *field = offset.to_ne_bytes();
+        let mut octets = SmallVec::<[u8; COMMON_OCTETS_MAX]>::from_slice(&message[..end]);
+        octets[..2].fill(0);
+        octets[2..4].copy_from_slice(&(header.flags & (flags::QR | flags::RCODE) | said).to_be_bytes());
+        octets[10..12].copy_from_slice(&header.counts[3].to_be_bytes());
+        octets[HEADER_OCTETS..records_at].make_ascii_lowercase();
+        for &(at, ttl) in &ttls {
+            octets[usize::from(at)..][..4].copy_from_slice(&ttl.to_be_bytes());
         }
-        let body = &mut octets[body_at..];
-        body.copy_from_slice(&message[..end]);
-        body[..2].fill(0);
-        body[2..4].copy_from_slice(&(header.flags & (flags::QR | flags::RCODE) | said).to_be_bytes());
-        body[10..12].copy_from_slice(&header.counts[3].to_be_bytes());
-        body[HEADER_OCTETS..records_at].make_ascii_lowercase();
-        for &(offset, ttl) in &ttls {
-            body[usize::from(offset)..][..4].copy_from_slice(&ttl.to_be_bytes());
-        }
-        Ok(Answer { octets: octets.into(), about })
+        let places = ttls.iter().map(|&(at, _)| at).skip(1).chain(spellings);
+        places.for_each(|at| octets.extend_from_slice(&at.to_ne_bytes()));
+        Ok(Answer { octets: octets.as_slice().into(), about })
     }
 
     /// The answer as the cache has it.
     #[inline]
     pub fn as_ref(&self) -> AnswerRef<'_> {
-        AnswerRef { octets: &self.octets, about: self.about }
+        let message_octets = self.octets.len() - self.about.place_octets();
+        AnswerRef::new(&self.octets, message_octets, self.about).expect("message and places are all there is")
     }
 
     /// See [`AnswerRef::lifetime`].
@@ -191,22 +228,30 @@ impl Answer {
     }
 
     /// See [`AnswerRef::write`].
-    #[inline]
     pub fn write(&self, out: &mut [u8], age: Duration, reply: &Reply<'_>) -> (usize, bool) {
         self.as_ref().write(out, age, reply)
     }
 }
 
 impl<'a> AnswerRef<'a> {
-    /// The answer whose octets lie in the cache.
-    #[inline]
-    pub(super) fn new(octets: &'a [u8], about: About) -> AnswerRef<'a> {
-        AnswerRef { octets, about }
+    /// The answer whose message, of so many octets, and places begin `octets`, if there are so many.
+    #[inline(always)]
+    pub(super) fn new(octets: &'a [u8], message_octets: usize, about: About) -> Option<AnswerRef<'a>> {
+        let (message, rest) = octets.split_at_checked(message_octets)?;
+        let places = rest.get(..about.place_octets())?;
+        Some(AnswerRef { message, places, about })
     }
 
-    #[inline]
-    pub(super) fn octets(&self) -> &'a [u8] {
-        self.octets
+    /// Octets of the message and of the places behind it.
+    pub(super) fn octets(&self) -> usize {
+        self.message.len() + self.places.len()
+    }
+
+    /// Writes message and places to the start of `out`.
+    pub(super) fn put(&self, out: &mut [u8]) {
+        let (message, rest) = out.split_at_mut(self.message.len());
+        message.copy_from_slice(self.message);
+        rest[..self.places.len()].copy_from_slice(self.places);
     }
 
     #[inline]
@@ -216,7 +261,9 @@ impl<'a> AnswerRef<'a> {
 
     /// A copy that outlives the cache's.
     pub fn to_answer(&self) -> Answer {
-        Answer { octets: self.octets.into(), about: self.about }
+        let mut octets = vec![0; self.octets()];
+        self.put(&mut octets);
+        Answer { octets: octets.into(), about: self.about }
     }
 
     /// How long it may be kept.
@@ -227,26 +274,40 @@ impl<'a> AnswerRef<'a> {
     /// The name in the question, in lower case.
     #[inline]
     pub fn name(&self) -> &'a [u8] {
-        &self.message()[HEADER_OCTETS..][..usize::from(self.about.name_octets)]
-    }
-
-    #[inline]
-    fn parts(&self) -> (&'a [[u8; 2]], &'a [[u8; 2]], &'a [u8]) {
-        let (ttls, rest) = self.octets.split_at(usize::from(self.about.ttls) * 2);
-        let (spellings, message) = rest.split_at(usize::from(self.about.spellings) * 2);
-        (ttls.as_chunks().0, spellings.as_chunks().0, message)
+        &self.message[HEADER_OCTETS..][..usize::from(self.about.name_octets)]
     }
 
     /// The message, its id zero, its TTLs as they were when it came.
     #[inline]
     pub(super) fn message(&self) -> &'a [u8] {
-        &self.octets[(usize::from(self.about.ttls) + usize::from(self.about.spellings)) * 2..]
+        self.message
+    }
+
+    /// Where TTLs stand, in ascending order.
+    fn ttls(&self) -> impl Iterator<Item = usize> {
+        self.about.first_ttl_at().into_iter().chain(places(self.places_of().0))
+    }
+
+    /// The places of the TTLs after the first, and those where owners are spelt out.
+    #[inline(always)]
+    fn places_of(&self) -> (&'a [u8], &'a [u8]) {
+        self.places.split_at(self.places.len() - usize::from(self.about.spellings) * 2)
+    }
+
+    /// Where the additional section begins.
+    fn additional_at(&self) -> usize {
+        let [_, _, _, _, _, _, a, b, c, d, ..] = *self.message else { unreachable!("what is kept has a header") };
+        let before = usize::from(u16::from_be_bytes([a, b])) + usize::from(u16::from_be_bytes([c, d]));
+        let Some(last) = before.checked_sub(1) else { return self.about.records_at() };
+        let ttl_at = self.ttls().nth(last).expect("each record has a TTL");
+        let data_octets = u16_at(self.message, ttl_at + 4).expect("the record was walked before");
+        ttl_at + 6 + usize::from(data_octets)
     }
 
     /// The response code, all twelve bits of it.
     #[inline]
     pub fn rcode(&self) -> u16 {
-        u16::from(self.about.extended_rcode) << 4 | u16::from(self.message()[3]) & flags::RCODE
+        u16::from(self.about.extended_rcode) << 4 | u16::from(self.message[3]) & flags::RCODE
     }
 
     /// There is no data of the type asked for, or no such name (RFC 2308 §2).
@@ -276,39 +337,68 @@ impl<'a> AnswerRef<'a> {
     ///
     /// The question must be the answer's own, but for type and case; for an answer that [cuts](AnswerRef::cuts) it may
     /// be for a name below.
-    #[inline]
     pub fn write(&self, out: &mut [u8], age: Duration, reply: &Reply<'_>) -> (usize, bool) {
         if reply.question.len() != usize::from(self.about.name_octets) + 4 {
             return self.write_below(out, age, reply);
         }
-        let (ttls, spellings, body) = self.parts();
-        let room = reply.room();
-        let question_end = HEADER_OCTETS + reply.question.len();
-        let additional_at = usize::from(self.about.additional_at);
-        let (end, keep_additional, truncated) = match body.len() {
-            whole if whole <= room => (whole, true, false),
-            _ if additional_at <= room => (additional_at, false, false),
-            _ => (question_end, false, true),
-        };
-        out[..end].copy_from_slice(&body[..end]);
-        let aged = Aged::new(age, reply.stale);
-        for offset in ttls {
-            let at = usize::from(u16::from_ne_bytes(*offset));
-            let Some(field) = out[..end].get_mut(at..at + 4) else { break };
-            aged.patch(field.try_into().expect("four octets"));
+        if self.message.len() > reply.room() {
+            return self.write_part(out, age, reply);
         }
-        out[HEADER_OCTETS..question_end].copy_from_slice(reply.question);
-        let name = &reply.question[..reply.question.len() - 4];
-        for offset in spellings {
-            let at = usize::from(u16::from_ne_bytes(*offset));
-            let Some(field) = out[..end].get_mut(at..at + name.len()) else { break };
-            field.copy_from_slice(name);
+        let end = self.message.len();
+        self.write_whole(&mut out[..end], Aged::new(age, reply.stale), reply.question);
+        (self.finish(out, end, false, reply), false)
+    }
+
+    /// Writes the answer as [`AnswerRef::write`] does, where `out` has room for all of it. Returns the length of the message.
+    #[inline(always)]
+    pub(super) fn write_plainly(&self, out: &mut [u8], age: Duration, form: Plain<'_>) -> Option<usize> {
+        let (message, rest) = out.split_at_mut_checked(self.message.len())?;
+        if form.question.len() != usize::from(self.about.name_octets) + 4 {
+            return None;
         }
+        self.write_whole(message, Aged::new(age, false), form.question);
+        self.write_head(message, form.id, form.flags);
+        let Some(flags) = form.opt else { return Some(message.len()) };
+        count_one_more(message);
+        *rest.first_chunk_mut()? = edns::opt(0, flags);
+        Some(message.len() + OPT_OCTETS)
+    }
+
+    /// Writes all of the message but for id and flags.
+    #[inline(always)]
+    fn write_whole(&self, message: &mut [u8], aged: Aged, question: &[u8]) {
+        copy(message, self.message);
+        if let Some(at) = self.about.first_ttl_at()
+            && let Some(ttl) = message.get_mut(at..at + 4)
+        {
+            aged.patch(ttl, 0);
+        }
+        copy(&mut message[HEADER_OCTETS..][..question.len()], question);
+        if self.about.has_places() {
+            let (ttls, spellings) = self.places_of();
+            patch_places(message, ttls, spellings, aged, question);
+        }
+    }
+
+    /// The answer where it does not fit as a whole.
+    #[inline(never)]
+    fn write_part(&self, out: &mut [u8], age: Duration, reply: &Reply<'_>) -> (usize, bool) {
+        let (question_end, additional_at) = (self.about.records_at(), self.additional_at());
+        let truncated = additional_at > reply.room();
+        let end = if truncated { question_end } else { additional_at };
+        let message = &mut out[..end];
+        message.copy_from_slice(&self.message[..end]);
+        message[HEADER_OCTETS..question_end].copy_from_slice(reply.question);
+        message[10..12].fill(0);
         if truncated {
-            out[6..10].fill(0);
+            message[6..10].fill(0);
+        } else {
+            let aged = Aged::new(age, reply.stale);
+            self.about.first_ttl_at().filter(|at| at + 4 <= end).into_iter().for_each(|at| aged.patch(message, at));
+            let (ttls, spellings) = self.places_of();
+            patch_places(message, ttls, spellings, aged, reply.question);
         }
-        let additionals = if keep_additional { u16::from_be_bytes([body[10], body[11]]) } else { 0 };
-        (self.finish(out, end, additionals, truncated, reply), truncated)
+        (self.finish(out, end, truncated, reply), truncated)
     }
 
     /// The answer to a question for a name below: what follows the question moves back by what the name is longer, and
@@ -316,18 +406,18 @@ impl<'a> AnswerRef<'a> {
     #[cold]
     fn write_below(&self, out: &mut [u8], age: Duration, reply: &Reply<'_>) -> (usize, bool) {
         assert!(self.cuts(), "the question is the answer's own, or for a name below one that does not exist");
-        let (ttls, _, body) = self.parts();
         let longer = reply.question.len() - 4 - usize::from(self.about.name_octets);
         assert!(name::same(&reply.question[longer..reply.question.len() - 4], self.name()));
         let question_end = HEADER_OCTETS + reply.question.len();
-        let body = &body[..usize::from(self.about.additional_at)];
+        let body = &self.message[..self.additional_at()];
         let truncated = body.len() + longer > reply.room();
         let end = if truncated { question_end } else { body.len() + longer };
         out[..HEADER_OCTETS].copy_from_slice(&body[..HEADER_OCTETS]);
         out[HEADER_OCTETS..question_end].copy_from_slice(reply.question);
+        out[10..12].fill(0);
         if truncated {
             out[6..10].fill(0);
-            return (self.finish(out, end, 0, true, reply), true);
+            return (self.finish(out, end, true, reply), true);
         }
         out[question_end..end].copy_from_slice(&body[question_end - longer..]);
         let header = Header::parse(body).expect("what is kept has a header");
@@ -344,29 +434,76 @@ impl<'a> AnswerRef<'a> {
             });
         }
         let aged = Aged::new(age, reply.stale);
-        for offset in ttls {
-            let at = usize::from(u16::from_ne_bytes(*offset)) + longer;
-            let Some(field) = out[..end].get_mut(at..at + 4) else { break };
-            aged.patch(field.try_into().expect("four octets"));
+        for at in self.ttls().map(|at| at + longer).take_while(|at| at + 4 <= end) {
+            aged.patch(out, at);
         }
-        (self.finish(out, end, 0, false, reply), false)
+        (self.finish(out, end, false, reply), false)
     }
 
-    /// Writes id, flags, the count of additional records and our OPT record. Returns the length of the message.
-    #[inline]
-    fn finish(&self, out: &mut [u8], end: usize, mut additionals: u16, truncated: bool, reply: &Reply<'_>) -> usize {
-        let body = self.message();
-        out[..2].copy_from_slice(&reply.id.to_be_bytes());
-        let cut = if truncated { flags::TC } else { 0 };
-        let word = u16::from_be_bytes([body[2], body[3]]) | reply.flags | cut;
-        out[2..4].copy_from_slice(&word.to_be_bytes());
-        let mut length = end;
-        if let Some(opt) = reply.opt {
-            additionals += 1;
-            length += opt.write(&mut out[end..end + opt.octets()]);
-        }
-        out[10..12].copy_from_slice(&additionals.to_be_bytes());
-        length
+    /// Writes id and flags and, behind the `end` octets of the message that stand in `out`, our OPT record. Returns the
+    /// length of the message.
+    fn finish(&self, out: &mut [u8], end: usize, truncated: bool, reply: &Reply<'_>) -> usize {
+        self.write_head(out, reply.id, reply.flags | if truncated { flags::TC } else { 0 });
+        let Some(opt) = reply.opt else { return end };
+        count_one_more(out);
+        end + opt.write(&mut out[end..end + opt.octets()])
+    }
+
+    /// Writes the id, and the flags of the answer and others.
+    #[inline(always)]
+    fn write_head(&self, out: &mut [u8], id: u16, others: u16) {
+        let [_, _, high, low, ..] = *self.message else { unreachable!("what is kept has a header") };
+        let said = u16::from_be_bytes([high, low]) | others;
+        out[..4].copy_from_slice(&(u32::from(id) << 16 | u32::from(said)).to_be_bytes());
+    }
+}
+
+/// Counts one more record in the additional section of a message.
+#[inline(always)]
+fn count_one_more(message: &mut [u8]) {
+    let additionals = u16::from_be_bytes([message[10], message[11]]) + 1;
+    message[10..12].copy_from_slice(&additionals.to_be_bytes());
+}
+
+/// Patches TTLs and spellings at the places told, as far as they stand in `message`.
+#[inline(never)] // What is known of an answer goes in registers as long as nobody takes it by reference.
+fn patch_places(message: &mut [u8], ttls: &[u8], spellings: &[u8], aged: Aged, question: &[u8]) {
+    let end = message.len();
+    for at in places(ttls).take_while(|at| at + 4 <= end) {
+        aged.patch(message, at);
+    }
+    let name = &question[..question.len() - 4];
+    for at in places(spellings).take_while(|at| at + name.len() <= end) {
+        message[at..at + name.len()].copy_from_slice(name);
+    }
+}
+
+/// The places that stand in `octets`.
+fn places(octets: &[u8]) -> impl Iterator<Item = usize> {
+    octets.as_chunks::<2>().0.iter().map(|place| u16::from_ne_bytes(*place).into())
+}
+
+/// Copies octets to a place of the same length: what is of common length by a few moves that may overlap, in place of the
+/// calls that were a good part of a cached answer's instructions.
+#[inline(always)]
+fn copy(to: &mut [u8], from: &[u8]) {
+    match from.len() {
+        16..=32 => copy_ends::<16>(to, from),
+        33..=64 => copy_ends::<32>(to, from),
+        65..=128 => copy_ends::<64>(to, from),
+        _ => to.copy_from_slice(from),
+    }
+}
+
+/// Copies the first and the last octets, which are all there are.
+#[inline(always)]
+fn copy_ends<const N: usize>(to: &mut [u8], from: &[u8]) {
+    assert!(to.len() == from.len() && (N..=2 * N).contains(&from.len()));
+    if let (Some(to), Some(from)) = (to.first_chunk_mut::<N>(), from.first_chunk()) {
+        *to = *from;
+    }
+    if let (Some(to), Some(from)) = (to.last_chunk_mut::<N>(), from.last_chunk()) {
+        *to = *from;
     }
 }
 
@@ -379,6 +516,7 @@ impl Reply<'_> {
 }
 
 /// What becomes of TTLs.
+#[derive(Clone, Copy)]
 struct Aged {
     seconds: u32,
     stale: bool,
@@ -390,8 +528,10 @@ impl Aged {
         Aged { seconds: age.as_secs() as u32, stale }
     }
 
+    /// Writes what becomes of the TTL at `at`.
     #[inline]
-    fn patch(&self, ttl: &mut [u8; 4]) {
+    fn patch(&self, message: &mut [u8], at: usize) {
+        let ttl = message[at..].first_chunk_mut().expect("a TTL has four octets");
         let left = if self.stale { STALE_TTL_SECONDS } else { u32::from_be_bytes(*ttl).saturating_sub(self.seconds) };
         *ttl = left.to_be_bytes();
     }
@@ -424,174 +564,6 @@ fn for_each_name(message: &[u8], record: &Record, mut look: impl FnMut(usize, us
             at = next(at);
         }
     }
-}
-
-/// Collects what must be known of a message while its records are walked.
-struct Reader<'a> {
-    settings: &'a CacheSettings,
-    message: &'a [u8],
-    name: &'a [u8],
-    /// Where each TTL stands, and what it is to be.
-    ttls: Vec<(u16, u32)>,
-    /// Where owners are spelt out that are the name asked for.
-    spellings: Vec<u16>,
-    least: u32,
-    /// The answer section is not empty.
-    answers: bool,
-    /// The authority section has an NS record.
-    delegates: bool,
-    /// How long the SOA of the authority section lets a negative answer be kept.
-    soa: Option<u32>,
-    zone_labels: u8,
-    extended_rcode: u8,
-    /// It is for clients of one network alone (RFC 7871 §7.3.1).
-    scoped: bool,
-    /// The response code says that there is no such name.
-    denying: bool,
-    /// Names in it point into type or class of the question: it can not be written for another type.
-    entangled: bool,
-    /// Records stand in it that can not be written for a name below.
-    immovable: bool,
-}
-
-impl<'a> Reader<'a> {
-    fn new(settings: &'a CacheSettings, header: Header, message: &'a [u8], name_octets: usize) -> Reader<'a> {
-        assert!(HEADER_OCTETS + name_octets + 4 <= message.len(), "the question was read already");
-        Reader {
-            settings,
-            message,
-            name: &message[HEADER_OCTETS..][..name_octets],
-            ttls: Vec::new(),
-            spellings: Vec::new(),
-            least: u32::MAX,
-            answers: false,
-            delegates: false,
-            soa: None,
-            zone_labels: NO_LABELS,
-            extended_rcode: 0,
-            scoped: false,
-            denying: header.flags & flags::RCODE == 3,
-            entangled: false,
-            immovable: false,
-        }
-    }
-
-    fn read(&mut self, record: &Record) {
-        // RFC 2181 §8: a TTL with the uppermost bit set counts as zero.
-        let mut ttl = if record.ttl > TTL_SECONDS_MAX { 0 } else { record.ttl };
-        if record.section == Section::Authority && record.rtype == rtype::SOA {
-            let minimum = self.message[..record.data.end].last_chunk().expect("an SOA's data was checked");
-            ttl = ttl.min(u32::from_be_bytes(*minimum));
-            self.soa = Some(self.soa.map_or(ttl, |soa| soa.min(ttl)));
-            self.zone_labels = self.labels_of(record.owner_at);
-        }
-        let ttl = ttl.clamp(seconds(self.settings.min_ttl), seconds(self.settings.max_ttl));
-        self.answers |= record.section == Section::Answer;
-        self.delegates |= record.section == Section::Authority && record.rtype == rtype::NS;
-        self.least = self.least.min(ttl);
-        self.ttls.push((record.ttl_at as u16, ttl));
-        let spelt = self.message.get(record.owner_at..record.owner_at + self.name.len());
-        if spelt.is_some_and(|spelt| name::same(spelt, self.name)) {
-            self.spellings.push(record.owner_at as u16);
-        }
-        if self.denying {
-            self.entangled |= self.is_entangled(record);
-            self.immovable |= record.section == Section::Authority && !self.is_movable(record);
-        }
-    }
-
-    fn read_opt(&mut self, record: &Record) {
-        self.extended_rcode = (record.ttl >> 24) as u8;
-        // Of a client subnet only the scope counts, its fourth octet; an option that is cut short is taken for the worst.
-        let is_scoped = |option| match option {
-            EdnsOption::Unknown { code: edns::CLIENT_SUBNET, data } => data.get(3).is_none_or(|&scope| scope != 0),
-            _ => false,
-        };
-        let options = &self.message[record.data.clone()];
-        self.scoped |= Edns::parse(record.class, record.ttl, options).is_none_or(|edns| edns.options().any(is_scoped));
-    }
-
-    /// The labels of the name at `at`, where that is the name asked for or above it.
-    fn labels_of(&self, at: usize) -> u8 {
-        let mut owner = [0; NAME_OCTETS_MAX];
-        let Some((octets, _)) = name::expand(self.message, at, &mut owner) else { return NO_LABELS };
-        let owner = &owner[..octets];
-        let mut rest = self.name;
-        loop {
-            if name::same(rest, owner) {
-                return name::labels(owner).count() as u8;
-            }
-            match rest {
-                [0] | [] => return NO_LABELS,
-                [octets, ..] => rest = &rest[usize::from(*octets) + 1..],
-            }
-        }
-    }
-
-    /// Whether a name of the record points into type or class of the question.
-    fn is_entangled(&self, record: &Record) -> bool {
-        let name_end = HEADER_OCTETS + self.name.len();
-        let mut entangled = false;
-        for_each_name(self.message, record, |at, _| {
-            let apart = |stretch: Range<usize>| stretch.end <= name_end || stretch.start >= name_end + 4;
-            entangled |= name::walk(self.message, at, &mut [0; NAME_OCTETS_MAX], apart).is_none();
-        });
-        entangled
-    }
-
-    /// Whether the record is one of those that a denial consists of, with no names in its data but those that a walk
-    /// finds.
-    fn is_movable(&self, record: &Record) -> bool {
-        let name_at = match record.rtype {
-            rtype::SOA | rtype::NSEC3 => return true,
-            rtype::NSEC => 0,
-            rtype::RRSIG => 18,
-            _ => return false,
-        };
-        self.message[record.data.clone()].get(name_at..).is_some_and(|name| name::measure(name).is_some())
-    }
-
-    /// Whether the name is others' (RFC 1034 §4.3.2, step 3b).
-    fn is_referral(&self, header: Header) -> bool {
-        header.flags & flags::RCODE == 0 && !self.answers && self.soa.is_none() && self.delegates
-    }
-
-    /// How long the answer may be kept, and what it says: positive ones until their least TTL; negative ones as long as
-    /// their SOA says and not without one (RFC 2308 §5); others not at all.
-    fn finish(&mut self, header: Header, additional_at: usize, authoritative: bool) -> About {
-        let rcode = u16::from(self.extended_rcode) << 4 | header.flags & flags::RCODE;
-        let negative = rcode == 3 || !self.answers;
-        let longest = if negative { self.settings.negative_max_ttl } else { self.settings.max_ttl };
-        let lifetime = match (rcode, negative, self.soa) {
-            _ if self.scoped => 0,
-            (0, false, _) => self.least,
-            (0 | 3, true, Some(_)) => self.least.min(seconds(longest)),
-            _ => 0,
-        };
-        if negative {
-            // No record of a negative answer may be believed longer than the answer (RFC 2308 §3).
-            self.ttls.iter_mut().for_each(|(_, ttl)| *ttl = (*ttl).min(seconds(longest)));
-        }
-        let denies = rcode == 3 && !self.answers && !self.entangled;
-        let believed = authoritative || header.has(flags::AD);
-        let above = usize::from(self.zone_labels) < name::labels(self.name).count();
-        let cuts = denies && believed && above && !self.immovable && additional_at <= CUT_OCTETS_MAX;
-        let bit = |is, bit| if is { bit } else { 0 };
-        About {
-            ttls: self.ttls.len() as u16,
-            spellings: self.spellings.len() as u16,
-            additional_at: additional_at as u16,
-            name_octets: self.name.len() as u8,
-            extended_rcode: self.extended_rcode,
-            facts: bit(negative, facts::NEGATIVE) | bit(denies, facts::DENIES_NAME) | bit(cuts, facts::CUTS),
-            zone_labels: if negative { self.zone_labels } else { NO_LABELS },
-            lifetime,
-        }
-    }
-}
-
-fn seconds(span: Duration) -> u32 {
-    u32::try_from(span.as_secs()).unwrap_or(TTL_SECONDS_MAX)
 }
 
 #[cfg(test)]

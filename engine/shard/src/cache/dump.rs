@@ -72,7 +72,7 @@ impl Cache {
                 looked_at += 1;
                 let head = self.store.head(place);
                 let now = moment(now);
-                if head.key.era != era || head.expires() + self.settings.stale <= now {
+                if head.key().era != era || head.expires() + self.settings.stale <= now {
                     continue;
                 }
                 if out.len() == begin {
@@ -81,13 +81,13 @@ impl Cache {
                 let answer = self.store.answer(place);
                 let bit = |is, bit| if is { bit } else { 0 };
                 out.push(
-                    bit(head.key.dnssec_ok, DNSSEC_OK)
-                        | bit(head.key.checking_disabled, CHECKING_DISABLED)
+                    bit(head.key().dnssec_ok, DNSSEC_OK)
+                        | bit(head.key().checking_disabled, CHECKING_DISABLED)
                         | bit(answer.cuts(), VOUCHED_FOR)
                         | bit(self.store.is_in_main(place), MAIN)
-                        | head.heat.often() << OFTEN_SHIFT,
+                        | head.heat().often() << OFTEN_SHIFT,
                 );
-                let age = (now - head.stored).as_micros().div_ceil(1_000_000) as u64;
+                let age = (now - head.stored()).as_micros().div_ceil(1_000_000) as u64;
                 out.extend(unix_seconds.saturating_sub(age).to_be_bytes());
                 out.extend((answer.message().len() as u16).to_be_bytes());
                 out.extend(answer.message());

@@ -5,7 +5,9 @@
 //! |---|---|
 //! | [`scrub`] | what of an upstream's message may be believed |
 //! | `answer` | an answer: read once, written many times |
+//! | `ahead` | what a look will need, told before it is |
 //! | `store` | the memory of answers, and who is put out of it |
+//! | `plain` | the short way of most hits |
 //! | `entry` | how an answer lies in that memory |
 //! | `table` | where it lies, by keyed hash |
 //! | `ghost` | who was put out a short time ago |
@@ -28,6 +30,7 @@ mod entry;
 mod failures;
 mod flush;
 mod ghost;
+mod plain;
 pub mod scrub;
 mod store;
 mod table;
@@ -44,6 +47,7 @@ use self::entry::{BEFORE, Head, Heat};
 pub use self::failures::Failure;
 use self::failures::Failures;
 pub use self::flush::Flush;
+pub(crate) use self::plain::Plain;
 use self::store::{Start, Store};
 use self::table::Place;
 pub use self::view::{Cached, Listed, Looked};
@@ -78,15 +82,16 @@ impl Key {
 
     #[inline]
     fn hash_suffix(&self, hash_key: &HashKey, name: &KeyedName, labels: usize) -> u64 {
-        hash_key.mix(name.suffix_hash(labels), self.word())
+        hash_key.mix(name.suffix_hash(labels), self.word() | 1 << 48)
     }
 
+    /// All of it, as heads of entries have it.
+    #[inline]
     fn word(&self) -> u64 {
         u64::from(self.qtype)
             | u64::from(self.dnssec_ok) << 16
             | u64::from(self.checking_disabled) << 17
             | u64::from(self.era) << 32
-            | 1 << 48
     }
 
     /// The key of a denial of the name.
@@ -111,7 +116,7 @@ pub struct Cache {
 pub struct Hit<'c> {
     /// The answer.
     pub answer: AnswerRef<'c>,
-    /// How long ago it came.
+    /// How long ago it came, in whole seconds.
     pub age: Duration,
     /// It is asked for often and runs out soon, and should be fetched anew behind the scenes: at least three times since it
     /// came, at least ten seconds long, and less than a tenth of that is left. Said once for each time that it came.
@@ -139,9 +144,6 @@ pub struct Figures {
     /// Octets that may be taken.
     pub octets_max: usize,
 }
-
-/// Answers that live shorter are not fetched anew before they run out: a tenth of their life would be no time at all.
-const REFRESH_SECONDS_MIN: u32 = 10;
 
 /// A moment of the caller's as entries have it.
 fn moment(now: Time) -> Time {
@@ -190,7 +192,6 @@ impl Cache {
 
     /// The answer for `name` under `key`, `hash` being [`Key::hash`]. A name that is known not to exist is found for every
     /// type; a fresh answer for the type itself comes first.
-    #[inline]
     pub fn find(&mut self, now: Time, hash: u64, name: &KeyedName, key: Key) -> Found<'_> {
         let now = moment(now);
         let exact = self.store.find(hash, name.as_wire(), key);
@@ -199,18 +200,13 @@ impl Cache {
         {
             return Found::Fresh(self.hit(now, *place, head));
         }
-        self.find_denial(now, exact, name, key)
-    }
-
-    /// A denial of the name, or else an answer that has run out.
-    fn find_denial(&mut self, now: Time, exact: Option<(Place, Head)>, name: &KeyedName, key: Key) -> Found<'_> {
         let key = key.denial();
         let denial = self.store.find(key.hash(&self.hash_key, name), name.as_wire(), key);
         let (place, head) = match (exact, denial) {
             (None, None) => return Found::Nothing,
             (Some(one), None) | (None, Some(one)) => one,
             // The later one knows better.
-            (Some(exact), Some(denial)) if exact.1.stored > denial.1.stored => exact,
+            (Some(exact), Some(denial)) if exact.1.stored() > denial.1.stored() => exact,
             (Some(_), Some(denial)) => denial,
         };
         let stale = self.settings.stale;
@@ -236,23 +232,10 @@ impl Cache {
         Some(self.hit(now, place, &head))
     }
 
-    #[inline]
     fn hit(&mut self, now: Time, place: Place, head: &Head) -> Hit<'_> {
-        let age = now - head.stored;
-        let mut heat = head.heat.asked();
-        let lifetime = Duration::from_secs(head.about.lifetime.into());
-        let refresh = self.settings.prefetch
-            && heat.is_untold()
-            && head.about.lifetime >= REFRESH_SECONDS_MIN
-            && age < lifetime
-            && (lifetime - age) * 10 < lifetime;
-        if refresh {
-            heat = heat.told();
-        }
-        if heat != head.heat {
-            self.store.set_heat(place, heat);
-        }
-        Hit { answer: self.store.answer_behind(place, head), age, refresh }
+        let (heat, refresh) = head.asked(now, self.settings.prefetch);
+        self.store.set_heat(place, heat);
+        Hit { answer: self.store.answer_behind(place, head), age: head.age(now), refresh }
     }
 
     /// Keeps an answer that may be kept; it takes the place of one for the same question. `name` is the one asked for, in
@@ -305,12 +288,12 @@ impl Cache {
         counters: &mut Counters,
     ) -> bool {
         let answer = answer.as_ref();
-        let octets = answer.octets().len();
-        if answer.message().len() > CACHE_ENTRY_OCTETS_MAX || entry::size(octets) > self.store.entry_octets_max() {
+        let size = entry::size(answer.octets());
+        if answer.message().len() > CACHE_ENTRY_OCTETS_MAX || size > self.store.entry_octets_max() {
             counters.cache_too_long += 1;
             return false;
         }
-        let head = Head { hash, stored, octets: octets as u32, key, about: answer.about(), heat };
+        let head = Head::new(hash, stored, key, answer, heat);
         let taken = self.store.insert(stored, head, answer, start, counters);
         match taken {
             true => counters.cache_inserts += 1,

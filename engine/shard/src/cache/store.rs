@@ -28,7 +28,7 @@ use std::time::Duration;
 use super::Key;
 use super::answer::AnswerRef;
 use super::denial::Depths;
-use super::entry::{self, HEAT_AT, Head};
+use super::entry::{self, HEAD_OCTETS, HEAT_AT, Head, NAME_AT, Wanted};
 use super::ghost::Ghosts;
 use super::table::{Place, Table};
 use crate::limits::CACHE_OCTETS_MAX;
@@ -223,19 +223,34 @@ impl Store {
         Place(u32::try_from(place).expect("the limit keeps places within 32 bits"))
     }
 
+    /// The octets from an entry on, to the end of its segment.
     #[inline]
-    fn entry(&self, place: Place) -> &[u8] {
+    pub(super) fn entry(&self, place: Place) -> &[u8] {
         let (number, at) = self.split(place);
         &self.segments[number].octets[at..]
     }
 
+    /// What stands before the answer for `name` under `key`, and the octets from the entry on: if it is at the first place
+    /// that its tag leads to, as nearly all are.
+    #[inline(always)]
+    pub(super) fn find_at_once(&mut self, hash: u64, name: &[u8], key: Key) -> Option<(Head, &mut [u8])> {
+        let place = self.table.first(hash)?;
+        let (number, at) = self.split(place);
+        // Bounds that hold are looked at in this form, since each check that may fail keeps in memory what it would say.
+        let entry = self.segments.get_mut(number)?.octets.get_mut(at..)?;
+        let head = Head::from_octets(entry.first_chunk()?);
+        let is_it =
+            head.is(Wanted::new(hash, key, name.len())) && same(name, entry.get(NAME_AT..NAME_AT + name.len())?);
+        if is_it { Some((head, entry)) } else { None }
+    }
+
     /// The place of `name` under `key`, and what stands there before the answer.
-    #[inline]
     pub(super) fn find(&self, hash: u64, name: &[u8], key: Key) -> Option<(Place, Head)> {
+        let wanted = Wanted::new(hash, key, name.len());
         self.table.find(hash, |place| {
             let entry = self.entry(place);
             let head = Head::read(entry);
-            (head.hash == hash && head.key == key && head.answer(entry).name() == name).then_some((place, head))
+            (head.is(wanted) && same(name, &entry[NAME_AT..][..name.len()])).then_some((place, head))
         })
     }
 
@@ -285,8 +300,8 @@ impl Store {
         counters: &mut Counters,
     ) -> bool {
         let mut in_main = start == Start::Main;
-        if let Some((place, old)) = self.find(head.hash, answer.name(), head.key) {
-            head.heat = head.heat.with_often(old.heat.often());
+        if let Some((place, old)) = self.find(head.hash(), answer.name(), head.key()) {
+            head = head.with_heat(head.heat().with_often(old.heat().often()));
             if old.size() == head.size() {
                 self.count_cut(place, false);
                 self.write(place, &head, answer);
@@ -295,19 +310,18 @@ impl Store {
             in_main |= self.segments[self.split(place).0].in_main;
             self.remove(place);
         } else {
-            in_main |= self.ghosts.take(head.hash);
+            in_main |= self.ghosts.take(head.hash());
         }
         let size = head.size();
         if self.room() < self.ahead() {
             self.drain(now, AHEAD_OCTETS * size, Haste::Ahead, counters);
         }
-        let growth = self.growth(head.hash);
-        let Some(place) = self.make_place(now, in_main, size, growth, counters) else { return false };
+        let Some(place) = self.make_place(now, in_main, size, head.hash(), counters) else { return false };
         self.live += size;
         let (number, _) = self.split(place);
         self.segments[number].live += size as u32;
         self.write(place, &head, answer);
-        self.table.insert(head.hash, place);
+        self.table.insert(head.hash(), place);
         self.trim();
         true
     }
@@ -317,7 +331,7 @@ impl Store {
         let segment = &mut self.segments[number];
         let entry = &mut segment.octets[at..at + head.size()];
         head.write(entry);
-        entry[entry::HEAD_OCTETS..][..head.octets as usize].copy_from_slice(answer.octets());
+        answer.put(&mut entry[HEAD_OCTETS..]);
         segment.expires = segment.expires.min(head.expires());
         self.count_cut(place, true);
     }
@@ -326,7 +340,7 @@ impl Store {
     pub(super) fn remove(&mut self, place: Place) {
         self.count_cut(place, false);
         let head = self.head(place);
-        self.table.remove(head.hash, place);
+        self.table.remove(head.hash(), place);
         self.bury(place, head);
         let number = self.split(place).0 as u32;
         let Segment { live: 0, state, in_main, .. } = self.segments[number as usize] else { return };
@@ -344,7 +358,7 @@ impl Store {
 
     /// The entry at `place` is no more; the table knows it already.
     fn bury(&mut self, place: Place, head: Head) {
-        self.set_heat(place, head.heat.dead());
+        self.set_heat(place, head.heat().dead());
         self.live -= head.size();
         let (number, _) = self.split(place);
         self.segments[number].live -= head.size() as u32;
@@ -388,7 +402,7 @@ impl Store {
         now: Time,
         in_main: bool,
         size: usize,
-        growth: usize,
+        hash: u64,
         counters: &mut Counters,
     ) -> Option<Place> {
         for victims in 0..VICTIMS_MAX {
@@ -398,9 +412,14 @@ impl Store {
                 false if self.has_own_segment(size) => allocated(size),
                 false => self.segment_octets,
             };
+            // What was put out, or moved, may have changed what grows.
+            let growth = self.table.growth(hash) + self.list_growth();
             // Where the limit was lowered, memory that is there may be used again, and no other.
             let again = self.room() < 0 && (is_open || needed == self.segment_octets && self.spare.len() >= 2);
             if again || self.room() >= (needed + growth + self.segment_octets) as isize {
+                if self.list_growth() > 0 && !again {
+                    self.grow_lists();
+                }
                 return Some(self.take_place(in_main, size));
             }
             let haste = if victims < VICTIMS_GENTLY { Haste::Now } else { Haste::Ruthless };
@@ -411,11 +430,22 @@ impl Store {
         None
     }
 
-    /// Octets that the table and the lists grow by when an entry with this hash comes.
-    fn growth(&self, hash: u64) -> usize {
-        let is_full = self.unused.is_empty() && self.segments.len() == self.segments.capacity();
-        let lists = if is_full { self.more_segments() * (size_of::<Segment>() + 3 * 4) } else { 0 };
-        self.table.growth(hash) + lists
+    /// Octets that the lists grow by before there is one segment more: one number is held in reserve, like a segment,
+    /// for what is copied.
+    fn list_growth(&self) -> usize {
+        let numbers = self.unused.len() + self.segments.capacity() - self.segments.len();
+        if numbers < 2 { self.more_segments() * (size_of::<Segment>() + 3 * 4) } else { 0 }
+    }
+
+    /// Makes room for more segments in the list of them, and for the number of each in each list, so that these grow with
+    /// no other.
+    fn grow_lists(&mut self) {
+        let count = self.segments.capacity() + self.more_segments();
+        self.segments.reserve_exact(count - self.segments.len());
+        for list in [&mut self.small.full, &mut self.main.full] {
+            list.reserve_exact(count - list.len());
+        }
+        self.unused.reserve_exact(count - self.unused.len());
     }
 
     /// How many segments the list of them makes room for at once.
@@ -459,13 +489,7 @@ impl Store {
         self.held += octets.len();
         let number = self.unused.pop().unwrap_or_else(|| {
             if self.segments.len() == self.segments.capacity() {
-                self.segments.reserve_exact(self.more_segments());
-                // Each number has room in each list, so that these grow with no other.
-                let count = self.segments.capacity();
-                self.unused.reserve_exact(count);
-                for list in [&mut self.small.full, &mut self.main.full] {
-                    list.reserve_exact(count - list.len());
-                }
+                self.grow_lists();
             }
             self.segments.push(Segment::default());
             (self.segments.len() - 1) as u32
@@ -495,7 +519,7 @@ impl Store {
         while spent < octets && victim.at < self.segments[victim.number as usize].used as usize {
             let place = self.place(victim.number, victim.at);
             let head = self.head(place);
-            if !head.heat.is_dead() && self.judge(now, place, head, haste, counters) {
+            if !head.heat().is_dead() && self.judge(now, place, head, haste, counters) {
                 return true;
             }
             victim.at += head.size();
@@ -528,11 +552,11 @@ impl Store {
     fn judge(&mut self, now: Time, place: Place, head: Head, haste: Haste, counters: &mut Counters) -> bool {
         let number = self.split(place).0;
         let in_main = self.segments[number].in_main;
-        let often = head.heat.often();
+        let often = head.heat().often();
         let asked = if in_main { often > 0 } else { often >= OFTEN };
         let fresh = now < head.expires();
         if asked && haste != Haste::Ruthless && now < head.expires() + self.stale {
-            let heat = head.heat.with_often(if in_main { often - 1 } else { often });
+            let heat = head.heat().with_often(if in_main { often - 1 } else { often });
             if self.has_own_segment(head.size()) {
                 self.requeue(number, place, heat);
                 return true;
@@ -542,7 +566,7 @@ impl Store {
             }
         }
         if !in_main {
-            self.ghosts.insert(head.hash);
+            self.ghosts.insert(head.hash());
         }
         match fresh {
             true => counters.cache_evictions += 1,
@@ -581,7 +605,7 @@ impl Store {
         target.live += size as u32;
         self.live += size;
         self.set_heat(new, heat);
-        self.table.replace(head.hash, place, new);
+        self.table.replace(head.hash(), place, new);
         self.bury(place, head);
         true
     }
@@ -603,6 +627,22 @@ impl Store {
     fn trim(&mut self) {
         while self.octets() > self.limit && self.room() >= 0 && self.spare.pop().is_some() {}
     }
+}
+
+/// Whether octets are the same: names of common length by two words that may overlap, in place of a call.
+#[inline(always)]
+fn same(a: &[u8], b: &[u8]) -> bool {
+    match a.len() {
+        8..=16 => same_ends::<8>(a, b),
+        17..=32 => same_ends::<16>(a, b),
+        _ => a == b,
+    }
+}
+
+/// Whether first and last octets, which are all there are, are the same.
+#[inline(always)]
+fn same_ends<const N: usize>(a: &[u8], b: &[u8]) -> bool {
+    a.first_chunk::<N>() == b.first_chunk() && a.last_chunk::<N>() == b.last_chunk()
 }
 
 /// Octets that an allocation of so many takes: allocators have four classes for each power of two.

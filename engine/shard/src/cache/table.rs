@@ -14,36 +14,44 @@ pub(super) struct Place(pub(super) u32);
 pub(super) struct Table {
     /// A power of two of them.
     parts: Box<[Part]>,
-    /// The hash shifted right by this is the part.
-    shift: u32,
     count: usize,
     slots: usize,
 }
 
 #[derive(Debug, Default)]
 struct Part {
-    slots: Box<[u64]>,
+    slots: Box<[Slot]>,
     count: u32,
 }
+
+/// From the upper bits down: the tag, the place plus one. As octets, so that those of a slot can be told without reading it.
+type Slot = [u8; 8];
+
+const EMPTY: Slot = [0; 8];
 
 /// The fewest slots of a part that has any.
 const SLOTS_MIN: usize = 4;
 
-fn slot_of(hash: u64, place: Place) -> u64 {
-    hash << 32 | u64::from(place.0 + 1)
+fn slot_of(hash: u64, place: Place) -> Slot {
+    (hash << 32 | u64::from(place.0 + 1)).to_ne_bytes()
+}
+
+#[inline]
+fn tag(slot: Slot) -> u32 {
+    (u64::from_ne_bytes(slot) >> 32) as u32
+}
+
+/// The place in a slot that is not empty.
+#[inline]
+fn place(slot: Slot) -> Place {
+    Place((u64::from_ne_bytes(slot) as u32).wrapping_sub(1))
 }
 
 impl Table {
     /// An empty table whose `parts`, rounded up to a power of two, share what there is to be held.
     pub(super) fn new(parts: usize) -> Table {
         let parts = parts.next_power_of_two();
-        Table {
-            parts: (0..parts).map(|_| Part::default()).collect(),
-            // One part takes all: shifting by 63 leaves one bit, and that one is taken off in `part`.
-            shift: 63_u32.saturating_sub(parts.ilog2().saturating_sub(1)),
-            count: 0,
-            slots: 0,
-        }
+        Table { parts: (0..parts).map(|_| Part::default()).collect(), count: 0, slots: 0 }
     }
 
     /// Places held.
@@ -64,17 +72,37 @@ impl Table {
     /// The places of a part, each with the number of its slot, from the slot `from` on.
     pub(super) fn places(&self, part: usize, from: usize) -> impl Iterator<Item = (usize, Place)> {
         let slots = self.parts[part].slots.iter().enumerate().skip(from);
-        slots.filter(|(_, slot)| **slot != 0).map(|(i, &slot)| (i, Place(slot as u32 - 1)))
+        slots.filter(|(_, slot)| **slot != EMPTY).map(|(i, &slot)| (i, place(slot)))
     }
 
     #[inline]
     fn part(&self, hash: u64) -> usize {
-        (hash >> self.shift) as usize & (self.parts.len() - 1)
+        home((hash >> 32) as u32, self.parts.len())
+    }
+
+    /// The slot where a search for `hash` begins, and those behind it; none where the part has none.
+    #[inline(always)]
+    fn slots(&self, hash: u64) -> Option<&[Slot]> {
+        let slots = &*self.parts.get(self.part(hash))?.slots;
+        slots.get(home(hash as u32, slots.len())..)
+    }
+
+    /// The octets of the slot where a search for `hash` begins, which are not read.
+    #[inline]
+    pub(super) fn slot(&self, hash: u64) -> Option<&Slot> {
+        self.slots(hash)?.first()
+    }
+
+    /// The first place whose tag is that of `hash`. It is the right one, if there is any, but for one search in a
+    /// thousand million, and for those that go around at the end of a part: [`Table::find`] finds these.
+    #[inline(always)]
+    pub(super) fn first(&self, hash: u64) -> Option<Place> {
+        let &slot = self.slots(hash)?.iter().find(|&&slot| tag(slot) == hash as u32 || slot == EMPTY)?;
+        if slot == EMPTY { None } else { Some(place(slot)) }
     }
 
     /// What `look` finds at the first place under `hash` where it finds something. It is asked about places of other hashes,
     /// too, if seldom.
-    #[inline]
     pub(super) fn find<T>(&self, hash: u64, mut look: impl FnMut(Place) -> Option<T>) -> Option<T> {
         let slots = &*self.parts[self.part(hash)].slots;
         if slots.is_empty() {
@@ -87,14 +115,13 @@ impl Table {
                 at = 0;
                 continue;
             };
-            if (slot >> 32) as u32 == hash as u32
-                && slot != 0
-                && let Some(found) = look(Place((slot as u32).wrapping_sub(1)))
+            if slot == EMPTY {
+                return None;
+            }
+            if tag(slot) == hash as u32
+                && let Some(found) = look(place(slot))
             {
                 return Some(found);
-            }
-            if slot == 0 {
-                return None;
             }
             at += 1;
         }
@@ -140,17 +167,17 @@ impl Table {
         loop {
             at = if at + 1 == length { 0 } else { at + 1 };
             let slot = slots[at];
-            if slot == 0 {
+            if slot == EMPTY {
                 break;
             }
-            let home = home((slot >> 32) as u32, length);
+            let home = home(tag(slot), length);
             let (walked, to_hole) = ((at + length - home) % length, (at + length - hole) % length);
             if walked >= to_hole {
                 slots[hole] = slot;
                 hole = at;
             }
         }
-        slots[hole] = 0;
+        slots[hole] = EMPTY;
         part.count -= 1;
         self.count -= 1;
         if (part.count as usize) < part.slots.len() / 4 {
@@ -175,7 +202,7 @@ impl Part {
     fn slot_at(&self, hash: u64, place: Place) -> usize {
         let mut at = home(hash as u32, self.slots.len());
         while self.slots[at] != slot_of(hash, place) {
-            assert!(self.slots[at] != 0, "the place is in the table");
+            assert!(self.slots[at] != EMPTY, "the place is in the table");
             at = if at + 1 == self.slots.len() { 0 } else { at + 1 };
         }
         at
@@ -183,8 +210,8 @@ impl Part {
 
     #[cold]
     fn resize(&mut self, length: usize) {
-        let old = std::mem::replace(&mut self.slots, vec![0; length].into());
-        old.iter().filter(|&&slot| slot != 0).for_each(|&slot| put(&mut self.slots, slot));
+        let old = std::mem::replace(&mut self.slots, vec![EMPTY; length].into());
+        old.iter().filter(|&&slot| slot != EMPTY).for_each(|&slot| put(&mut self.slots, slot));
     }
 }
 
@@ -194,9 +221,9 @@ fn home(tag: u32, length: usize) -> usize {
     ((u64::from(tag) * length as u64) >> 32) as usize
 }
 
-fn put(slots: &mut [u64], slot: u64) {
-    let mut at = home((slot >> 32) as u32, slots.len());
-    while slots[at] != 0 {
+fn put(slots: &mut [Slot], slot: Slot) {
+    let mut at = home(tag(slot), slots.len());
+    while slots[at] != EMPTY {
         at = if at + 1 == slots.len() { 0 } else { at + 1 };
     }
     slots[at] = slot;
@@ -223,7 +250,25 @@ mod tests {
     }
 
     fn find(table: &Table, hash: u64, place: u32) -> bool {
+        // What is found at first is among what is found at all.
+        assert!(
+            table.first(hash).is_none_or(|first| table.find(hash, |found| (found == first).then_some(())).is_some())
+        );
         table.find(hash, |found| (found == Place(place)).then_some(())).is_some()
+    }
+
+    #[test]
+    fn the_first_place_of_a_tag_is_found_at_once_but_around_the_end() {
+        let mut table = Table::new(1);
+        assert_eq!((table.first(hash(0, 7)), table.slot(hash(0, 7))), (None, None));
+        (0..3).for_each(|i| table.insert(hash(0, 7), Place(i)));
+        assert_eq!((table.first(hash(0, 7)), table.first(hash(0, 8))), (Some(Place(0)), None));
+        assert_eq!(table.slot(hash(0, 7)), Some(&slot_of(7, Place(0))));
+        table.insert(hash(0, u32::MAX - 1), Place(3));
+        table.insert(hash(0, u32::MAX), Place(4));
+        assert_eq!(table.first(hash(0, u32::MAX - 1)), Some(Place(3)));
+        assert_eq!(table.first(hash(0, u32::MAX)), None, "it stands at the begin of the part");
+        assert!(find(&table, hash(0, u32::MAX), 4));
     }
 
     #[test]

@@ -101,7 +101,7 @@ impl Cache {
                 }
                 looked_at += 1;
                 let head = self.store.head(place);
-                if head.key.era == era && is_within(self.store.answer_behind(place, &head).name(), below.as_wire()) {
+                if head.key().era == era && is_within(self.store.answer_behind(place, &head).name(), below.as_wire()) {
                     answers.extend(self.cached(now, place, &head));
                 }
             }
@@ -118,10 +118,10 @@ impl Cache {
         let name = Name::from_wire(answer.name())?;
         let micros_left = expires.as_micros() as i64 - now.as_micros() as i64;
         is_kept.then(|| Cached {
-            qtype: u16_at(answer.message(), HEADER_OCTETS + answer.name().len()).unwrap_or(head.key.qtype),
+            qtype: u16_at(answer.message(), HEADER_OCTETS + answer.name().len()).unwrap_or(head.key().qtype),
             name,
-            dnssec_ok: head.key.dnssec_ok,
-            checking_disabled: head.key.checking_disabled,
+            dnssec_ok: head.key().dnssec_ok,
+            checking_disabled: head.key().checking_disabled,
             rcode: answer.rcode(),
             seconds_left: micros_left.div_euclid(1_000_000),
             octets: head.size(),
@@ -136,14 +136,14 @@ impl Cache {
         let stored = answer.message();
         let reply = Reply {
             id: 0,
-            flags: if head.key.checking_disabled { flags::CD } else { 0 },
+            flags: if head.key().checking_disabled { flags::CD } else { 0 },
             question: &stored[HEADER_OCTETS..HEADER_OCTETS + answer.name().len() + 4],
             opt: None,
             limit: MESSAGE_OCTETS_MAX,
             stale: now >= head.expires(),
         };
         let mut message = vec![0; stored.len()];
-        let (octets, _) = answer.write(&mut message, now - head.stored, &reply);
+        let (octets, _) = answer.write(&mut message, head.age(now), &reply);
         message.truncate(octets);
         message
     }

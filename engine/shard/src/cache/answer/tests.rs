@@ -1,5 +1,6 @@
 use super::super::testing::{SETTINGS, a, denial_of, message, name, question, soa, soa_at, vouched};
 use super::*;
+use crate::limits::NAME_OCTETS_MAX;
 use crate::wire::name::{KeyedName, Name};
 
 const OPT: &[u8] = b"\0\0\x29\x04\xd0\0\0\0\0\0\0";

@@ -18,13 +18,13 @@ impl Store {
                 let place = self.place(number as u32, at);
                 let head = self.head(place);
                 at += head.size();
-                if head.heat.is_dead() {
+                if head.heat().is_dead() {
                     continue;
                 }
                 live_here += head.size();
                 entries += 1;
                 cuts += usize::from(self.answer(place).cuts());
-                assert_eq!(self.find(head.hash, self.answer(place).name(), head.key), Some((place, head)));
+                assert_eq!(self.find(head.hash(), self.answer(place).name(), head.key()), Some((place, head)));
                 assert!(segment.expires <= head.expires());
             }
             assert_eq!((at, live_here), (segment.used as usize, segment.live as usize));

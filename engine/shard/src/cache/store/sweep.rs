@@ -104,7 +104,7 @@ impl Store {
             let place = self.place(number as u32, at);
             let head = self.head(place);
             at += head.size();
-            if head.heat.is_dead() {
+            if head.heat().is_dead() {
                 continue;
             }
             if head.expires() + self.stale <= now {
@@ -125,7 +125,7 @@ impl Store {
             let place = self.place(number as u32, at);
             let head = self.head(place);
             at += head.size();
-            if !head.heat.is_dead() && !self.relocate(place, head, in_main, head.heat) {
+            if !head.heat().is_dead() && !self.relocate(place, head, in_main, head.heat()) {
                 return false;
             }
         }

@@ -46,7 +46,12 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(settings: &'a CacheSettings, header: Header, message: &'a [u8], name_octets: usize) -> Reader<'a> {
+    pub(super) fn new(
+        settings: &'a CacheSettings,
+        header: Header,
+        message: &'a [u8],
+        name_octets: usize,
+    ) -> Reader<'a> {
         assert!(HEADER_OCTETS + name_octets + 4 <= message.len(), "the question was read already");
         Reader {
             settings,
@@ -149,7 +154,13 @@ impl<'a> Reader<'a> {
 
     /// How long the answer may be kept, and what it says: positive ones until their least TTL; negative ones as long as
     /// their SOA says and not without one (RFC 2308 §5); others not at all.
-    pub(super) fn finish(&mut self, header: Header, records_at: usize, additional_at: usize, authoritative: bool) -> About {
+    pub(super) fn finish(
+        &mut self,
+        header: Header,
+        records_at: usize,
+        additional_at: usize,
+        authoritative: bool,
+    ) -> About {
         let rcode = u16::from(self.extended_rcode) << 4 | header.flags & flags::RCODE;
         let negative = rcode == 3 || !self.answers;
         let longest = if negative { self.settings.negative_max_ttl } else { self.settings.max_ttl };

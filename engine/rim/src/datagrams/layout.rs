@@ -43,8 +43,8 @@ impl Parts {
     }
 }
 
-/// Sends some of the messages, without blocking; returns how many the kernel has taken, from the first on, at least one. An error is
-/// about the first alone.
+/// Sends some of the messages, without blocking; returns how many the kernel has taken, from the first on, at least one.
+/// An error is about the first alone.
 ///
 /// # Safety
 ///

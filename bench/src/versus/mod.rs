@@ -105,7 +105,7 @@ pub enum Scenario {
 #[must_use]
 pub fn run(options: Options) -> ExitCode {
     if !nix::unistd::geteuid().is_root() {
-        eprintln!("scripts/bench needs root, for network namespaces: sudo scripts/bench …");
+        eprintln!("scripts/bench needs root, for network namespaces");
         return ExitCode::from(2);
     }
     match measure(&options) {

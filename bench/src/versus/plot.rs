@@ -97,6 +97,7 @@ fn lines(out: &mut String, curve: &Curve, top: f64) {
         stroke(out, &[(LEFT, y(greatest * tick)), (WIDTH - RIGHT - 60.0, y(greatest * tick))], "#d5d9dd");
         text(out, LEFT - 8.0, y(greatest * tick) + 4.0, "end", false, &number(greatest * tick, 2));
     }
+    let mut names: Vec<(f64, f64, &str)> = Vec::new();
     for (place, (name, points)) in curve.lines.iter().enumerate() {
         let colour = COLOURS[place % COLOURS.len()];
         let drawn: Vec<(f64, f64)> = points.iter().map(|&(over, value)| (x(over), y(value))).collect();
@@ -104,9 +105,14 @@ fn lines(out: &mut String, curve: &Curve, top: f64) {
         for &(x, y) in &drawn {
             let _ = writeln!(out, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"{colour}\"/>");
         }
-        if let Some(&(x, y)) = drawn.last() {
-            text(out, x + 8.0, y + 4.0, "start", false, name);
-        }
+        names.extend(drawn.last().map(|&(x, y)| (y, x, name.as_str())));
+    }
+    names.sort_unstable_by(|one, other| one.0.total_cmp(&other.0));
+    let mut above = f64::MIN;
+    for (y, x, name) in names {
+        // Lines that end close together have their names one below the other.
+        above = y.max(above + 13.0);
+        text(out, x + 8.0, above + 4.0, "start", false, name);
     }
     if let Some((_, points)) = curve.lines.first() {
         for &(over, _) in points {

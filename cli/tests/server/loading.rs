@@ -9,7 +9,7 @@ use crate::common::server::{LISTEN, Server};
 const ZONES: &str = "[[zone]]\nname = \"a.test\"\nfile = \"a.zone\"\n";
 /// Names of the zone whose memory is looked at.
 const NAMES: u32 = 100_000;
-/// How long what has been freed may be on its way to the kernel.
+/// How long threads may take to begin, and what has been freed may be on its way to the kernel.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// `SCHED_OTHER` and `SCHED_IDLE` of sched(7).
 const OTHER: &str = "0";
@@ -40,8 +40,16 @@ fn policies(server: &Server, name: &str) -> Vec<String> {
 #[test]
 fn who_reads_zones_stands_aside_for_the_cores() {
     let server = Server::start(&format!("{LISTEN}{ZONES}"), &[("a.zone", &zone(1, 1))]);
-    let readers = policies(&server, "ringdns-zones");
-    assert!(!readers.is_empty() && readers.iter().all(|policy| policy == IDLE), "{readers:?}");
+    let end = Instant::now() + PATIENCE;
+    // Each takes its policy before its first work, which may be later than the first answer.
+    loop {
+        let readers = policies(&server, "ringdns-zones");
+        if !readers.is_empty() && readers.iter().all(|policy| policy == IDLE) {
+            break;
+        }
+        assert!(Instant::now() < end, "{readers:?}");
+        thread::sleep(Duration::from_millis(10));
+    }
     let cores = policies(&server, "ringdns-core");
     assert!(!cores.is_empty() && cores.iter().all(|policy| policy == OTHER), "{cores:?}");
 }
@@ -66,8 +74,8 @@ fn what_reading_a_zone_took_is_given_back() {
         }
         let image = server.counter("zone_memory_bytes");
         assert!(image > u64::from(NAMES) * 40, "{image}");
-        // A quarter, and what the allocator keeps at hand: a second version of the zone, or the file, are more.
-        let allowed = without + image + image / 4 + (4 << 20);
+        // Half of it, and what the allocator keeps at hand: a second version of the zone is more.
+        let allowed = without + image + image / 2 + (4 << 20);
         let end = Instant::now() + PATIENCE;
         while resident(&server) > allowed {
             assert!(Instant::now() < end, "{} octets for {image} of zone, {without} without it", resident(&server));

@@ -7,13 +7,14 @@ use ringdns_bench::load::{CASES, Load, request};
 #[test]
 fn answers_at_once_do_not_allocate() {
     for (case, _) in CASES {
-        let mut load = Load::new(case);
+        let mut load = Load::sized(case, 10_000);
         // The first round may size what lives in the shard.
         load.ask(640);
         let mut chunks = 0;
         let taken = allocation_counter::measure(|| chunks = load.ask(20_000));
-        // Each chunk that was taken away leaves room for the next to be made; the first was there.
-        assert_eq!(taken.count_total, chunks as u64, "{case}: {taken:?}");
+        // Each chunk that was taken away leaves room for the next to be made, before the first query or behind the last.
+        let one = u64::from(chunks > 0);
+        assert!(taken.count_total.abs_diff(chunks as u64) <= one, "{case}: {chunks} chunks, {taken:?}");
         assert_eq!(chunks > 0, matches!(*case, "cache-log" | "cache-log-10" | "cache-tap"), "{case}: {chunks} chunks");
     }
 }

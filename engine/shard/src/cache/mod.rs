@@ -234,7 +234,9 @@ impl Cache {
 
     fn hit(&mut self, now: Time, place: Place, head: &Head) -> Hit<'_> {
         let (heat, refresh) = head.asked(now, self.settings.prefetch);
-        self.store.set_heat(place, heat);
+        if heat != head.heat() {
+            self.store.set_heat(place, heat);
+        }
         Hit { answer: self.store.answer_behind(place, head), age: head.age(now), refresh }
     }
 

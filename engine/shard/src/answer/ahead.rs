@@ -216,10 +216,13 @@ mod tests {
         }
     }
 
+    /// What of a batch is seen ahead.
+    type Order = dyn Fn(&[Vec<u8>]) -> Vec<Vec<u8>>;
+
     #[test]
     fn no_answer_depends_on_what_was_seen_ahead() {
         let requests = requests();
-        let replies = |order: &dyn Fn(&[Vec<u8>]) -> Vec<Vec<u8>>, via, peer| {
+        let replies = |order: &Order, via, peer| {
             let mut shard = Shard::new(images(1), [5; 32]);
             let mut replies = Vec::new();
             for batch in requests.chunks(50) {

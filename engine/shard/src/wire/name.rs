@@ -9,6 +9,7 @@ use core::fmt;
 use core::ops::Range;
 use core::str::FromStr;
 
+use super::is_same;
 use crate::limits::{LABEL_OCTETS_MAX, LABELS_MAX, NAME_OCTETS_MAX, POINTERS_MAX};
 
 /// The key of the name hash: two odd, random words, chosen once a process, so that nobody outside can aim at one
@@ -380,6 +381,20 @@ pub fn labels(wire: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// The canonical order of two well-formed names in lower case: label by label from the right (RFC 4034 §6.1).
 pub fn canonical_order(a: &[u8], b: &[u8]) -> Ordering {
+    // Most names that are compared are siblings.
+    match (split_first_label(a), split_first_label(b)) {
+        (Some((a_label, a_parent)), Some((b_label, b_parent))) if is_same(a_parent, b_parent) => a_label.cmp(b_label),
+        _ => order_of_labels(a, b),
+    }
+}
+
+/// The first label of a well-formed name, without its length, and the name above; the root has none.
+fn split_first_label(wire: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (&octets, rest) = wire.split_first()?;
+    if octets == 0 { None } else { rest.split_at_checked(octets.into()) }
+}
+
+fn order_of_labels(a: &[u8], b: &[u8]) -> Ordering {
     let (a_starts, a_labels) = label_starts(a);
     let (b_starts, b_labels) = label_starts(b);
     for i in 1..=a_labels.min(b_labels) {
@@ -606,6 +621,22 @@ mod tests {
             assert!(Name::from_wire(wire).is_none(), "{wire:?}");
         }
         assert!(Name::from_wire(b"\0\0").is_none());
+    }
+
+    #[test]
+    fn siblings_are_ordered_as_any_two_names() {
+        let names =
+            [".", "test.", "a.test.", "aa.test.", "b.test.", "a.a.test.", "b.a.test.", "a.aa.test.", "\\000.test."];
+        let names = names.map(|name| name.parse::<Name>().unwrap());
+        for a in &names {
+            for b in &names {
+                assert_eq!(
+                    canonical_order(a.as_wire(), b.as_wire()),
+                    order_of_labels(a.as_wire(), b.as_wire()),
+                    "{a} {b}"
+                );
+            }
+        }
     }
 
     #[test]

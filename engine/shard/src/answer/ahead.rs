@@ -239,8 +239,10 @@ mod tests {
             assert_eq!(replies(&<[_]>::to_vec, via, peer), alone);
             assert_eq!(replies(&|batch| batch.iter().rev().cloned().collect(), via, peer), alone);
             assert_eq!(replies(&|batch| batch[1..].to_vec(), via, peer), alone);
-            let other_letters = |request: &Vec<u8>| request.to_ascii_lowercase();
-            assert_eq!(replies(&|batch| batch.iter().map(other_letters).collect(), via, peer), alone);
+            assert_eq!(
+                replies(&|batch| batch.iter().map(|other| other.to_ascii_lowercase()).collect(), via, peer),
+                alone
+            );
         }
     }
 

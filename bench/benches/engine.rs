@@ -13,9 +13,12 @@ use ringdns_bench::budget::{Budget, Verdict};
 use ringdns_bench::callgrind::{self, counted};
 use ringdns_bench::growth;
 use ringdns_bench::load::{CASES, Load};
+use ringdns_bench::misses::Misses;
 
 /// What was counted before.
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions.txt");
+/// The case beside those of [`Load`].
+const MISS: (&str, &str) = ("miss", "a name that the cache does not have, asked of a server");
 /// Questions before counting begins: the first of them size what lives in the shard.
 const WARM: usize = 640;
 /// Questions that are counted: all of a case once.
@@ -25,7 +28,12 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match arguments[..] {
-        // These two run under callgrind.
+        // These three run under callgrind.
+        ["asked", "miss"] => {
+            let mut misses = Misses::new();
+            counted(|| misses.ask(COUNTED));
+            Ok(ExitCode::SUCCESS)
+        }
         ["asked", case] => {
             let mut load = Load::new(case);
             load.ask(WARM);
@@ -65,7 +73,7 @@ fn compare() -> io::Result<ExitCode> {
     let budget = budget()?;
     let made_with = made_with();
     let (mut above, mut below) = (0, 0);
-    for (&(case, what), instructions) in CASES.iter().zip(instructions()?) {
+    for ((case, what), instructions) in cases().zip(instructions()?) {
         let verdict = match budget.judge(case, instructions, &made_with) {
             Verdict::AsBefore => String::new(),
             Verdict::Below => {
@@ -91,7 +99,7 @@ fn compare() -> io::Result<ExitCode> {
 
 /// Counts every case and writes the file anew.
 fn write() -> io::Result<ExitCode> {
-    let counts: Vec<_> = CASES.iter().map(|&(case, _)| case).zip(instructions()?).collect();
+    let counts: Vec<_> = cases().map(|(case, _)| case).zip(instructions()?).collect();
     let text = budget()?.rewritten(&counts, &made_with());
     std::fs::write(FILE, &text)?;
     print!("{text}");
@@ -103,11 +111,16 @@ fn grow(large: bool) -> io::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Every case, and what it asks for.
+fn cases() -> impl Iterator<Item = (&'static str, &'static str)> {
+    CASES.iter().copied().chain([MISS])
+}
+
 /// Instructions a query of every case, counted on all CPUs: counts do not mind.
 fn instructions() -> io::Result<Vec<u64>> {
     let next = AtomicUsize::new(0);
     let count = || {
-        let case = |place| CASES.get(place).map(|&(case, _)| (place, callgrind::instructions(&["asked", case])));
+        let case = |place| cases().nth(place).map(|(case, _)| (place, callgrind::instructions(&["asked", case])));
         std::iter::from_fn(|| case(next.fetch_add(1, Ordering::Relaxed))).collect::<Vec<_>>()
     };
     let mut counts: Vec<_> = thread::scope(|scope| {

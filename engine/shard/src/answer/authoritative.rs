@@ -204,7 +204,8 @@ fn copy_denial(
     form: Form<'_>,
     reply: &mut [u8],
 ) -> Option<(usize, Rcode)> {
-    if form.dnssec_ok && image.denial() != &Denial::None {
+    // While a zone is being signed, it may have signatures and prove nothing yet.
+    if form.dnssec_ok && (image.denial() != &Denial::None || image.soa().signatures.iter().next().is_some()) {
         return None;
     }
     let rcode = match lookup_from(image, name, node, form.qtype).outcome {

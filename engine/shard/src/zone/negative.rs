@@ -4,7 +4,7 @@
 use smallvec::SmallVec;
 
 use super::image::Image;
-use crate::limits::{COMPRESSION_NAMES_MAX, NAME_OCTETS_MAX};
+use crate::limits::{COMPRESSION_NAMES_MAX, LABEL_OCTETS_MAX, NAME_OCTETS_MAX};
 use crate::wire::message::{HEADER_OCTETS, Rcode, Section};
 use crate::wire::name::{self, HashKey, KeyedName};
 use crate::wire::rdata::{CLASS_IN, rtype};
@@ -49,11 +49,8 @@ impl Negative {
         pointers.push(0);
         let (mut at, mut rest) = (12, soa.first());
         for _ in 0..2 {
-            let behind = name::skip(&octets, at).expect("a name that was just written");
-            if behind - at >= 2 && octets[behind - 2] >= 0xc0 {
-                pointers.push(behind as u16 - 2);
-            }
-            at = behind;
+            pointers.extend(pointer(&octets, at));
+            at = name::skip(&octets, at).expect("a name that was just written");
             let name = KeyedName::new(&image.key, rest).expect("names in the data of our records are whole");
             rest = &rest[name.as_wire().len()..];
             labels += name.labels();
@@ -84,6 +81,14 @@ impl Negative {
             *pointer = (u16::from_be_bytes(*pointer) + moved).to_be_bytes();
         }
     }
+}
+
+/// Where the pointer stands that ends the name at `at`, if one does.
+fn pointer(octets: &[u8], mut at: usize) -> Option<u16> {
+    while (1..=LABEL_OCTETS_MAX).contains(&octets[at].into()) {
+        at += usize::from(octets[at]) + 1;
+    }
+    (octets[at] != 0).then_some(at as u16)
 }
 
 fn keyed(key: &HashKey, wire: &[u8]) -> KeyedName {
@@ -126,7 +131,9 @@ mod tests {
 
     #[test]
     fn the_record_is_what_the_writer_would_write_or_it_is_not_taken() {
-        let names = ["example.test", "ns.example.test", "host.ns.example.test", "test", "ns.other.test", "org", "."];
+        // The last octets of one look like a pointer, and are none.
+        let names =
+            ["example.test", "ns.example.test", "host.ns.example.test", "test", "ns.other.test", "org", ".", r"ns.\255"];
         let (mut taken, mut left) = (0, 0);
         for apex in ["example.test", "test", "."] {
             let below = |name: &str| apex == "." || name == apex || name.ends_with(&format!(".{apex}"));

@@ -8,7 +8,7 @@ use super::Shard;
 use super::plain::{Plain, Way};
 use crate::cache::Key;
 use crate::limits::BATCH_AHEAD_MAX;
-use crate::wire::message::{HEADER_OCTETS, flags};
+use crate::wire::message::flags;
 use crate::wire::name::KeyedName;
 use crate::wire::{copy, is_same};
 
@@ -17,8 +17,6 @@ pub(super) const NO_HINT: u32 = u32::MAX;
 
 /// Octets of a request that are kept: longer ones are read again.
 const KEPT_OCTETS: usize = 80;
-/// The id, of which nothing depends.
-const ID_OCTETS: usize = 2;
 
 /// What was seen of the requests of a batch, in their order.
 #[derive(Debug)]
@@ -36,7 +34,7 @@ struct Seen {
     plain: Option<(Plain, Way)>,
     /// The number that the index has for the hash of its name, in its zone.
     hint: u32,
-    /// The hash that its answer is cached under.
+    /// The hash of its name, or, where it goes to upstreams, the one that its answer is cached under.
     hash: u64,
     octets: usize,
     kept: [u8; KEPT_OCTETS],
@@ -66,7 +64,7 @@ impl Ahead {
         let seen = self.seen.get_mut(self.next)?;
         self.next += 1;
         let (plain, way) = seen.plain?;
-        if !is_same(seen.kept.get(..seen.octets)?, request.get(ID_OCTETS..)?) {
+        if !is_same(seen.kept.get(..seen.octets)?, request) {
             return None;
         }
         std::mem::swap(name, &mut seen.name);
@@ -88,22 +86,22 @@ impl Shard {
         for (seen, request) in seen.iter_mut().zip(requests) {
             *count += 1;
             seen.plain = None;
-            let kept = request.get(ID_OCTETS..).unwrap_or(&[]);
-            if kept.len() > KEPT_OCTETS {
+            if request.len() > KEPT_OCTETS {
                 continue;
             }
             let Some(plain) = Plain::read(request, &images.hash_key, &mut seen.name) else { continue };
-            copy(&mut seen.kept, 0, kept);
-            seen.octets = kept.len();
+            copy(&mut seen.kept, 0, request);
+            seen.octets = request.len();
             let way = images.way(&seen.name, plain.qtype);
             match way {
                 Way::Zone(zone) => {
                     if let Some(image) = images.image(zone) {
-                        fetch(image.ahead(seen.name.name_hash()));
+                        seen.hash = seen.name.name_hash();
+                        fetch(image.ahead(seen.hash));
                     }
                 }
                 Way::Upstream => {
-                    let checking_disabled = request[ID_OCTETS + 1] & flags::CD as u8 != 0;
+                    let checking_disabled = request[3] & flags::CD as u8 != 0;
                     let Plain { qtype, dnssec_ok, .. } = plain;
                     let key = Key { qtype, dnssec_ok, checking_disabled, era: *era };
                     seen.hash = key.hash(&images.hash_key, &seen.name);
@@ -116,7 +114,7 @@ impl Shard {
         for seen in seen.iter_mut().take(*count) {
             match seen.plain {
                 Some((_, Way::Zone(zone))) => {
-                    let closer = images.image(zone).and_then(|image| image.closer(seen.name.name_hash()));
+                    let closer = images.image(zone).and_then(|image| image.closer(seen.hash));
                     seen.hint = closer.map_or(NO_HINT, |(number, _)| number);
                     if let Some((_, octets)) = closer {
                         fetch(octets);
@@ -128,8 +126,6 @@ impl Shard {
         }
     }
 }
-
-const _: () = assert!(KEPT_OCTETS + ID_OCTETS > HEADER_OCTETS);
 
 #[cfg(test)]
 mod tests {

@@ -12,18 +12,23 @@ use super::{Asker, Client, Event, Outcome, Refusal, Shard};
 use crate::images::Images;
 use crate::limits::{MESSAGE_OCTETS_MAX, UDP_PLAIN_OCTETS_MAX};
 use crate::telemetry::TypeClass;
-use crate::telemetry::log::{self, Policy};
+use crate::telemetry::log::Policy;
 use crate::transport::Transport;
 use crate::upstream::Target;
-use crate::wire::edns::{self, DNSSEC_OK, Edns};
+use crate::wire;
+use crate::wire::edns::{self, DNSSEC_OK, Edns, OPT_OCTETS};
 use crate::wire::message::{HEADER_OCTETS, Header, Query, Rcode, flags};
 use crate::wire::name::{HashKey, KeyedName};
 use crate::wire::rdata::{CLASS_IN, rtype};
 use crate::zone::Image;
 use crate::zone::image::RrSet;
 
+/// The counts of a header, where there is a question and nothing else.
+const QUESTION_ALONE: u64 = 1 << 48;
+
 /// What a plain request asks, beside the name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(align(8))] // Copied in one word.
 pub(super) struct Plain {
     pub(super) qtype: u16,
     pub(super) name_octets: u8,
@@ -50,7 +55,6 @@ impl Plain {
     #[inline(never)] // Its registers are its own: inlined, it takes more instructions than a call.
     pub(super) fn read(request: &[u8], key: &HashKey, name: &mut KeyedName) -> Option<Plain> {
         const OTHERS: u16 = flags::QR | flags::OPCODE;
-        const QUESTION_ALONE: u64 = 1 << 48;
         let (&[_, _, f0, f1, ref counts @ ..], behind) = request.split_first_chunk::<HEADER_OCTETS>()?;
         let additionals = u64::from_be_bytes(*counts) ^ QUESTION_ALONE;
         if u16::from_be_bytes([f0, f1]) & OTHERS != 0 || additionals > 1 {
@@ -75,6 +79,21 @@ impl Plain {
         Some(Plain { qtype, name_octets, has_opt: true, dnssec_ok, udp_limit })
     }
 
+    /// Octets of the question.
+    #[inline(always)]
+    fn question_octets(&self) -> usize {
+        usize::from(self.name_octets) + 4
+    }
+
+    /// Octets that the reply may have.
+    #[inline(always)]
+    fn limit(&self, via: Transport) -> usize {
+        match via {
+            Transport::Tcp => MESSAGE_OCTETS_MAX,
+            Transport::Udp => self.udp_limit.into(),
+        }
+    }
+
     /// The form of the reply, whose answer is copied.
     #[inline(always)]
     fn form<'a>(&self, via: Transport, request: &'a [u8]) -> Option<Form<'a>> {
@@ -82,14 +101,11 @@ impl Plain {
         Some(Form {
             id: u16::from_be_bytes([id0, id1]),
             flags: u16::from_be_bytes([f0, f1]) & (flags::RD | flags::CD),
-            question: request.get(HEADER_OCTETS..HEADER_OCTETS + usize::from(self.name_octets) + 4)?,
+            question: request.get(HEADER_OCTETS..HEADER_OCTETS + self.question_octets())?,
             qtype: self.qtype,
             dnssec_ok: self.dnssec_ok,
             opt_flags: self.has_opt.then_some(if self.dnssec_ok { DNSSEC_OK } else { 0 }),
-            limit: match via {
-                Transport::Tcp => MESSAGE_OCTETS_MAX,
-                Transport::Udp => self.udp_limit.into(),
-            },
+            limit: self.limit(via),
         })
     }
 }
@@ -135,33 +151,33 @@ impl Shard {
         if let Way::Zone(zone) = way
             && let Some(image) = images.image(zone)
             && let Some(set) = ready_octets(image, name, hint, plain.qtype)
-            && let Some(octets) = copy(event, plain, set)
+            && let Some(octets) = copy(event, &plain, set)
         {
-            self.count(event.client, plain);
+            self.count(event.client, &plain);
+            self.note = Note::copied(plain.question_octets() as u16, plain.dnssec_ok);
             self.counters.zone_answers += 1;
-            self.note.is(log::Outcome::Zone);
-            self.note.replied(&mut self.counters, Rcode::NoError as u16, false);
+            self.counters.reply(Rcode::NoError as u16, false);
             return Outcome::Reply(octets);
         }
-        self.answer_further(event, plain, way)
+        self.answer_further(event, &plain, way)
     }
 
-    /// Counts a plain request, and begins to note how it is dealt with.
+    /// Counts a plain request.
     #[inline(always)]
-    fn count(&mut self, client: &Client, plain: Plain) {
+    fn count(&mut self, client: &Client, plain: &Plain) {
         match client.via {
             Transport::Udp => self.counters.queries_udp += 1,
             Transport::Tcp => self.counters.queries_tcp += 1,
         }
         self.record.telemetry.types[TypeClass::of(plain.qtype) as usize] += 1;
-        self.note = Note::asked(u16::from(plain.name_octets) + 4, plain.dnssec_ok);
     }
 
     /// The same where more is to be done than to copy an RRset.
     #[inline(never)] // So that what is copied has a short way.
-    fn answer_further(&mut self, event: &mut Event<'_>, plain: Plain, way: Way) -> Outcome {
+    fn answer_further(&mut self, event: &mut Event<'_>, plain: &Plain, way: Way) -> Outcome {
         let &mut Event { now, client, request, ref mut reply } = event;
         self.count(client, plain);
+        self.note = Note::asked(plain.question_octets() as u16, plain.dnssec_ok);
         if let Way::Zone(zone) = way
             && let Some(form) = plain.form(client.via, request)
             && let Some(octets) = self.copy_from_zone(zone, form, reply)
@@ -197,6 +213,36 @@ fn ready_octets<'z>(image: &'z Image, name: &KeyedName, hint: u32, qtype: u16) -
 
 /// Writes the reply that is the RRset at the start of `set`.
 #[inline(never)] // As above.
-fn copy(event: &mut Event<'_>, plain: Plain, set: &[u8]) -> Option<usize> {
+fn copy(event: &mut Event<'_>, plain: &Plain, set: &[u8]) -> Option<usize> {
+    const AS_ASKED: u32 = 0xffff << 16 | (flags::RD | flags::CD) as u32;
+    const SAID: u32 = (flags::QR | flags::AA) as u32;
+    let Some((count, records)) = RrSet::records_alone(set, plain.dnssec_ok) else {
+        return copy_whole(event, plain, set);
+    };
+    let records_at = HEADER_OCTETS + plain.question_octets();
+    let opt_at = records_at + records.len();
+    let end = if plain.has_opt { opt_at + OPT_OCTETS } else { opt_at };
+    if end > plain.limit(event.client.via) {
+        return None;
+    }
+    let (header, question) = event.request.get(..records_at)?.split_first_chunk::<HEADER_OCTETS>()?;
+    let (out, behind) = event.reply.get_mut(..end)?.split_at_mut_checked(records_at)?;
+    let (out_header, out_question) = out.split_first_chunk_mut::<HEADER_OCTETS>()?;
+    let &[w0, w1, w2, w3, ..] = header;
+    let words = u32::from_be_bytes([w0, w1, w2, w3]) & AS_ASKED | SAID;
+    let counts = QUESTION_ALONE | u64::from(count) << 32 | u64::from(plain.has_opt);
+    out_header[..4].copy_from_slice(&words.to_be_bytes());
+    out_header[4..].copy_from_slice(&counts.to_be_bytes());
+    wire::copy(out_question, 0, question);
+    wire::copy(behind, 0, records);
+    if plain.has_opt {
+        *behind.last_chunk_mut()? = edns::opt(0, if plain.dnssec_ok { DNSSEC_OK } else { 0 });
+    }
+    Some(end)
+}
+
+/// The same for a long RRset, and with signatures.
+#[inline(never)] // So that what has none has a short way.
+fn copy_whole(event: &mut Event<'_>, plain: &Plain, set: &[u8]) -> Option<usize> {
     copy_set(RrSet::at(set), plain.form(event.client.via, event.request)?, event.reply)
 }

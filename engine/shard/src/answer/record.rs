@@ -63,6 +63,12 @@ impl Note {
         Note { question_octets, dnssec_ok, ..Note::NEW }
     }
 
+    /// A request that is answered from a zone of ours, without an error.
+    #[inline]
+    pub(super) fn copied(question_octets: u16, dnssec_ok: bool) -> Note {
+        Note { outcome: log::Outcome::Zone, ..Note::asked(question_octets, dnssec_ok) }
+    }
+
     /// The question could be read.
     #[inline]
     pub(super) fn asks(&mut self, question: &[u8], asker: &Asker) {

@@ -37,8 +37,8 @@ pub(crate) fn copy(out: &mut [u8], at: usize, octets: &[u8]) {
     let out = &mut out[at..at + octets.len()];
     match octets.len() {
         16..=32 => copy_ends::<16>(out, octets),
-        8..=15 => copy_ends::<8>(out, octets),
         33..=64 => copy_ends::<32>(out, octets),
+        8..=15 => copy_ends::<8>(out, octets),
         _ => out.copy_from_slice(octets),
     }
 }

@@ -504,6 +504,18 @@ impl<'z> RrSet<'z> {
         RrSet::read(octets).0
     }
 
+    /// How many records the RRset at the start of `octets` has, and their octets; `None` where it is long, or where it
+    /// has signatures and they are wanted.
+    #[inline(always)] // On the path of every hit.
+    pub(crate) fn records_alone(octets: &'z [u8], with_signatures: bool) -> Option<(u16, &'z [u8])> {
+        let (&[r0, r1, c0, c1, s0, s1], rest) = octets.split_first_chunk::<RRSET_OCTETS>()?;
+        let [octets, count, of_signatures] = [[r0, r1], [c0, c1], [s0, s1]].map(u16::from_le_bytes);
+        if octets == LONG || with_signatures && of_signatures != 0 {
+            return None;
+        }
+        Some((count, rest.get(..octets.into())?))
+    }
+
     /// Reads the RRset at the start of `octets`; what stands behind it.
     #[inline(always)] // Most of what is read is not used by most callers.
     fn read(octets: &'z [u8]) -> (RrSet<'z>, &'z [u8]) {

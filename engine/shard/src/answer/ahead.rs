@@ -82,9 +82,10 @@ impl Shard {
     /// No answer depends on it: leaving it out costs time alone.
     pub fn look_ahead<'r>(&mut self, requests: impl Iterator<Item = &'r [u8]>, fetch: impl Fn(&[u8])) {
         let Shard { images, cache, era, ahead: Ahead { seen, count, next }, .. } = self;
-        (*count, *next) = (0, 0);
+        *next = 0;
+        let mut looked_at = 0;
         for (seen, request) in seen.iter_mut().zip(requests) {
-            *count += 1;
+            looked_at += 1;
             seen.plain = None;
             if request.len() > KEPT_OCTETS {
                 continue;
@@ -111,7 +112,8 @@ impl Shard {
             }
             seen.plain = Some((plain, way));
         }
-        for seen in seen.iter_mut().take(*count) {
+        *count = looked_at;
+        for seen in &mut seen[..looked_at] {
             match seen.plain {
                 Some((_, Way::Zone(zone))) => {
                     let closer = images.image(zone).and_then(|image| image.closer(seen.hash));

@@ -137,14 +137,29 @@ impl Shard {
         if self.is_limited {
             return self.on_any_message(event);
         }
-        let Shard { images, name, ahead, .. } = self;
-        let (plain, way, hint) = match ahead.recognise(event.request, name) {
-            Some(known) => known,
-            None => match Plain::read(event.request, &images.hash_key, name) {
-                Some(plain) => (plain, images.way(name, plain.qtype), NO_HINT),
-                None => return self.on_any_message(event),
-            },
-        };
+        match self.ahead.recognise(event.request, &mut self.name) {
+            Some((plain, way, hint)) => self.answer_known(event, plain, way, hint),
+            None => self.answer_unseen(event),
+        }
+    }
+
+    /// The same for a request that was not seen ahead.
+    #[inline(never)] // What is known is in no common place with what was seen: that would take more instructions.
+    fn answer_unseen(&mut self, event: &mut Event<'_>) -> Outcome {
+        let Shard { images, name, .. } = self;
+        match Plain::read(event.request, &images.hash_key, name) {
+            Some(plain) => {
+                let way = images.way(name, plain.qtype);
+                self.answer_known(event, plain, way, NO_HINT)
+            }
+            None => self.on_any_message(event),
+        }
+    }
+
+    /// The same where it is known what is asked, of the name at hand.
+    #[inline(always)] // On the path of every hit.
+    fn answer_known(&mut self, event: &mut Event<'_>, plain: Plain, way: Way, hint: u32) -> Outcome {
+        let Shard { images, name, .. } = self;
         if !images.allow(event.client) {
             return self.on_any_message(event);
         }
@@ -214,22 +229,21 @@ fn ready_octets<'z>(image: &'z Image, name: &KeyedName, hint: u32, qtype: u16) -
 /// Writes the reply that is the RRset at the start of `set`.
 #[inline(never)] // As above.
 fn copy(event: &mut Event<'_>, plain: &Plain, set: &[u8]) -> Option<usize> {
+    // The id and the flags of the header.
     const AS_ASKED: u32 = 0xffff << 16 | (flags::RD | flags::CD) as u32;
     const SAID: u32 = (flags::QR | flags::AA) as u32;
     let Some((count, records)) = RrSet::records_alone(set, plain.dnssec_ok) else {
         return copy_whole(event, plain, set);
     };
     let records_at = HEADER_OCTETS + plain.question_octets();
-    let opt_at = records_at + records.len();
-    let end = if plain.has_opt { opt_at + OPT_OCTETS } else { opt_at };
+    let end = records_at + (records.len() + if plain.has_opt { OPT_OCTETS } else { 0 });
     if end > plain.limit(event.client.via) {
         return None;
     }
     let (header, question) = event.request.get(..records_at)?.split_first_chunk::<HEADER_OCTETS>()?;
     let (out, behind) = event.reply.get_mut(..end)?.split_at_mut_checked(records_at)?;
     let (out_header, out_question) = out.split_first_chunk_mut::<HEADER_OCTETS>()?;
-    let &[w0, w1, w2, w3, ..] = header;
-    let words = u32::from_be_bytes([w0, w1, w2, w3]) & AS_ASKED | SAID;
+    let words = u32::from_be_bytes(*header.first_chunk()?) & AS_ASKED | SAID;
     let counts = QUESTION_ALONE | u64::from(count) << 32 | u64::from(plain.has_opt);
     out_header[..4].copy_from_slice(&words.to_be_bytes());
     out_header[4..].copy_from_slice(&counts.to_be_bytes());

@@ -62,7 +62,7 @@ pub(crate) fn is_same(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len()
         && match a.len() {
             16..=32 => has_same_ends::<16>(a, b),
-            33..=48 => a.first_chunk::<16>() == b.first_chunk::<16>() && has_same_ends::<16>(&a[16..], &b[16..]),
+            33..=48 => a.first_chunk::<32>() == b.first_chunk::<32>() && a.last_chunk::<16>() == b.last_chunk::<16>(),
             8..=15 => has_same_ends::<8>(a, b),
             _ => a == b,
         }

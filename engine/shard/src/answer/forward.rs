@@ -21,7 +21,7 @@ use smallvec::SmallVec;
 use super::authoritative::{ANY_HINFO, ANY_TTL};
 use super::record::Note;
 use super::{Asker, Client, Outcome, Queued, Refusal, Shard, Waiter};
-use crate::cache::{Answer, AnswerRef, Failure, Found, Key, Plain, Reply};
+use crate::cache::{Answer, AnswerRef, Failure, Found, Key, Plain, Reply, Written};
 use crate::images::Images;
 use crate::limits::{REFRESHES_A_SECOND_MAX, REFRESHES_AT_ONCE_MAX};
 use crate::resolve::{self, Ask, Event, Finished, Question, Resolver, Woken};
@@ -92,21 +92,28 @@ impl Shard {
         reply: &mut [u8],
     ) -> Result<Outcome, Refusal> {
         let key = self.key(query, &asker);
-        let hash = key.hash(&self.images.hash_key, &self.name);
         if let Some(opt) = asker.plain_opt() {
             let (question, limit) = (query.question, asker.limit.into());
             let form = Plain { id: asker.id, flags: asker.flags, question, opt, limit };
-            if let Some(written) = self.cache.reply_plainly(now, (hash, &self.name, key), form, reply) {
-                self.counters.cache_hits += 1;
-                self.note.is(log::Outcome::Cache);
-                self.note.replied(&mut self.counters, written.rcode, false);
-                if written.refresh {
-                    self.refresh_asked(now, query, &asker);
-                }
-                return Ok(Outcome::Reply(written.octets));
+            let hash = key.hash(&self.images.hash_key, &self.name);
+            let hit = self.cache.find_plainly(now, hash, &self.name, key);
+            if let Some(written) = hit.and_then(|hit| hit.write(form, reply)) {
+                return Ok(self.is_hit(now, key, written));
             }
         }
         self.answer_otherwise(now, client, query, asker, reply)
+    }
+
+    /// The reply to the question at hand, which is kept under `key`, has been written from the cache: counts it.
+    #[inline(always)] // A part of the way of most hits.
+    pub(super) fn is_hit(&mut self, now: Time, key: Key, written: Written) -> Outcome {
+        self.counters.cache_hits += 1;
+        self.note.is(log::Outcome::Cache);
+        self.note.replied(&mut self.counters, written.rcode, false);
+        if written.refresh {
+            self.refresh_asked(now, key);
+        }
+        Outcome::Reply(written.octets)
     }
 
     /// What a question is kept under.
@@ -122,7 +129,7 @@ impl Shard {
 
     /// From the cache where that takes more than the short way, or later.
     #[inline(never)] // So that a hit has a short way.
-    fn answer_otherwise(
+    pub(super) fn answer_otherwise(
         &mut self,
         now: Time,
         client: &Client,
@@ -277,11 +284,10 @@ impl Shard {
         resolver.begin(&mut event, ask, choice, images.timeout_of(pools))
     }
 
-    /// As [`Shard::refresh`], for the question at hand: its key is made once more, so that a hit need not keep it.
+    /// As [`Shard::refresh`], for the question at hand, which is kept under `key`.
     #[cold]
     #[inline(never)]
-    fn refresh_asked(&mut self, now: Time, query: &Query<'_>, asker: &Asker) {
-        let key = self.key(query, asker);
+    fn refresh_asked(&mut self, now: Time, key: Key) {
         self.refresh(now, key, key.hash(&self.images.hash_key, &self.name));
     }
 

@@ -9,6 +9,7 @@ use super::ahead::NO_HINT;
 use super::authoritative::{Form, copy_set, ready_set};
 use super::record::Note;
 use super::{Asker, Client, Event, Outcome, Refusal, Shard};
+use crate::cache::{self, Key, Written};
 use crate::images::Images;
 use crate::limits::{MESSAGE_OCTETS_MAX, UDP_PLAIN_OCTETS_MAX};
 use crate::telemetry::TypeClass;
@@ -174,7 +175,36 @@ impl Shard {
             self.counters.reply(Rcode::NoError as u16, false);
             return Outcome::Reply(octets);
         }
-        self.answer_further(event, &plain, way)
+        match way {
+            Way::Upstream => self.answer_from_cache(event, &plain),
+            Way::Zone(_) | Way::Nowhere => self.answer_further(event, &plain, way),
+        }
+    }
+
+    /// The same for a name that goes to upstreams: most answers are cached, and written as a whole.
+    #[inline(never)] // As above.
+    fn answer_from_cache(&mut self, event: &mut Event<'_>, plain: &Plain) -> Outcome {
+        match self.copy_from_cache(event, plain) {
+            Some((key, written)) => {
+                self.count(event.client, plain);
+                self.note = Note::asked(plain.question_octets() as u16, plain.dnssec_ok);
+                self.is_hit(event.now, key, written)
+            }
+            None => self.answer_further(event, plain, Way::Upstream),
+        }
+    }
+
+    /// Writes the reply that the cache has a fresh answer for, if it can be written as a whole.
+    #[inline(always)] // A part of the above.
+    fn copy_from_cache(&mut self, event: &mut Event<'_>, plain: &Plain) -> Option<(Key, Written)> {
+        let &[_, _, _, f1, ..] = event.request.first_chunk::<HEADER_OCTETS>()?;
+        let &Plain { qtype, dnssec_ok, .. } = plain;
+        let key = Key { qtype, dnssec_ok, checking_disabled: f1 & flags::CD as u8 != 0, era: self.era };
+        let hash = key.hash(&self.images.hash_key, &self.name);
+        let hit = self.cache.find_plainly(event.now, hash, &self.name, key)?;
+        let Form { id, flags, question, opt_flags, limit, .. } = plain.form(event.client.via, event.request)?;
+        let written = hit.write(cache::Plain { id, flags, question, opt: opt_flags, limit }, event.reply)?;
+        Some((key, written))
     }
 
     /// Counts a plain request.
@@ -206,7 +236,7 @@ impl Shard {
         let answered = match way {
             Way::Zone(zone) if self.images.image(zone).is_none() => Err(Refusal::not_ready()),
             Way::Zone(zone) => Ok(self.answer_by_steps(zone, &query, &asker, reply)),
-            Way::Upstream => self.answer_from_upstream(now, client, &query, asker, reply),
+            Way::Upstream => self.answer_otherwise(now, client, &query, asker, reply),
             Way::Nowhere => Err(Refusal::prohibited(Policy::Route, |c| &mut c.refused_route)),
         };
         match answered {

@@ -47,7 +47,7 @@ use self::entry::{BEFORE, Head, Heat};
 pub use self::failures::Failure;
 use self::failures::Failures;
 pub use self::flush::Flush;
-pub(crate) use self::plain::Plain;
+pub(crate) use self::plain::{Plain, Written};
 use self::store::{Start, Store};
 use self::table::Place;
 pub use self::view::{Cached, Listed, Looked};

@@ -1,10 +1,9 @@
 //! The short way of most hits: found at the first slot that its tag leads to, fresh, and written as a whole. What takes more
 //! is left to [`Cache::find`] and [`AnswerRef::write`](super::AnswerRef::write), which do the same for every answer.
 //!
-//! It is one function without a call, and what it knows goes from step to step in registers: as several it took twice the
-//! instructions.
+//! It is two steps without a call, each a part of whoever calls it: as several functions it took twice the instructions.
 
-use super::entry::{HEAD_OCTETS, HEAT_AT};
+use super::entry::{HEAD_OCTETS, HEAT_AT, Head};
 use super::{Cache, Key, moment};
 use crate::time::Time;
 use crate::wire::edns::OPT_OCTETS;
@@ -36,22 +35,34 @@ pub(crate) struct Written {
     pub(crate) refresh: bool,
 }
 
+/// A fresh answer that was found, of which nothing is counted yet.
+#[derive(Debug)]
+pub(crate) struct PlainHit<'c> {
+    head: Head,
+    /// The octets from the entry on.
+    entry: &'c mut [u8],
+    now: Time,
+    prefetch: bool,
+}
+
 impl Cache {
-    /// Writes the fresh answer for `name` under `key`, `hash` being [`Key::hash`], to the start of `out`. `None`: there is
-    /// none, or it takes more than this; nothing was counted then.
+    /// The fresh answer for `name` under `key`, `hash` being [`Key::hash`]. `None`: there is none, or to find it takes more
+    /// than this.
     #[inline(always)]
-    pub(crate) fn reply_plainly(
-        &mut self,
-        now: Time,
-        (hash, name, key): (u64, &KeyedName, Key),
-        form: Plain<'_>,
-        out: &mut [u8],
-    ) -> Option<Written> {
-        let now = moment(now);
-        let prefetch = self.settings.prefetch;
+    pub(crate) fn find_plainly(&mut self, now: Time, hash: u64, name: &KeyedName, key: Key) -> Option<PlainHit<'_>> {
         let (head, entry) = self.store.find_at_once(hash, name.as_wire(), key)?;
+        let now = moment(now);
+        if now >= head.expires() { None } else { Some(PlainHit { head, entry, now, prefetch: self.settings.prefetch }) }
+    }
+}
+
+impl PlainHit<'_> {
+    /// Writes the answer to the start of `out`. `None`: it takes more than this; nothing was counted then.
+    #[inline(always)] // What the form is made of is read here, and need not be kept while the answer is looked for.
+    pub(crate) fn write(self, form: Plain<'_>, out: &mut [u8]) -> Option<Written> {
+        let PlainHit { head, entry, now, prefetch } = self;
         let opt_octets = if form.opt.is_some() { OPT_OCTETS } else { 0 };
-        if now >= head.expires() || head.message_octets() + opt_octets > form.limit.min(out.len()) {
+        if head.message_octets() + opt_octets > form.limit.min(out.len()) {
             return None;
         }
         let age = head.age(now);
@@ -88,7 +99,8 @@ mod tests {
         let (id, said) = (0x1234, flags::RD | flags::CD);
         let mut out = vec![0xee; 65_535];
         let plain = Plain { id, flags: said, question, opt, limit };
-        let written = world.cache.reply_plainly(world.now, (hash, name, KEY), plain, &mut out);
+        let hit = world.cache.find_plainly(world.now, hash, name, KEY);
+        let written = hit.and_then(|hit| hit.write(plain, &mut out));
         let plainly = written.map(|written| out[..written.octets].to_vec());
         if let Some(written) = written {
             assert_eq!(written.rcode, u16::from(out[3] & 15));
@@ -160,8 +172,8 @@ mod tests {
                 true => {
                     let hash = KEY.hash(&hash_key(), &name);
                     let form = Plain { id: 0, flags: 0, question: &asked, opt: None, limit: 512 };
-                    let written = world.cache.reply_plainly(world.now, (hash, &name, KEY), form, &mut [0; 512]);
-                    written.expect("it is fresh").refresh
+                    let hit = world.cache.find_plainly(world.now, hash, &name, KEY).expect("it is fresh");
+                    hit.write(form, &mut [0; 512]).expect("it is short").refresh
                 }
                 false => matches!(world.find(&name, KEY), Found::Fresh(Hit { refresh: true, .. })),
             })

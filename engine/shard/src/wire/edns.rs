@@ -76,7 +76,7 @@ impl<'a> Edns<'a> {
     }
 
     /// The OPT record that fills `octets`, where it has no options: what most requests end in.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn plain(octets: &'a [u8]) -> Option<Edns<'a>> {
         const OPT: [u8; 2] = rtype::OPT.to_be_bytes();
         match *<&[u8; OPT_OCTETS]>::try_from(octets).ok()? {

@@ -61,11 +61,13 @@ const STEP: usize = 16;
 #[repr(C)] // What each name needs lies together.
 pub struct KeyedName {
     length: u8,
-    labels: u8,
+    /// The root label's place in what follows: the label at `root + i` begins the suffix of i labels. Names lie at the
+    /// end of the arrays, so that labels are found from the left and hashed from the right without a place computed.
+    root: u8,
     octets: [u8; ROOM],
-    /// Where label j begins, from the left; the root label's place comes last.
+    /// Where each label begins.
     starts: [u8; LABELS_MAX + 1],
-    /// The hash of the suffix of i labels.
+    /// The hash of the suffix that begins there.
     hashes: [u64; LABELS_MAX + 1],
 }
 
@@ -78,7 +80,8 @@ impl fmt::Debug for KeyedName {
 impl Default for KeyedName {
     /// The root, unkeyed: for scratch space that is filled before it is read.
     fn default() -> KeyedName {
-        KeyedName { octets: [0; ROOM], starts: [0; LABELS_MAX + 1], hashes: [0; LABELS_MAX + 1], length: 1, labels: 0 }
+        let root = LABELS_MAX as u8;
+        KeyedName { octets: [0; ROOM], starts: [0; LABELS_MAX + 1], hashes: [0; LABELS_MAX + 1], length: 1, root }
     }
 }
 
@@ -100,34 +103,30 @@ impl KeyedName {
     /// The same for the one caller on the path of every query.
     #[inline(always)]
     pub(crate) fn take(&mut self, key: &HashKey, wire: &[u8]) -> Option<usize> {
-        let length = self.measure(wire)?;
+        let (length, root) = self.measure(wire)?;
+        self.length = length as u8;
+        self.root = root as u8;
         self.fold(wire, length);
-        self.hash(key);
+        self.hash(key, root);
         Some(length)
     }
 
-    /// Finds labels and length.
+    /// Finds where labels begin; returns the name's length, and the root label's place among the starts.
     #[inline(always)]
-    fn measure(&mut self, wire: &[u8]) -> Option<usize> {
+    fn measure(&mut self, wire: &[u8]) -> Option<(usize, usize)> {
         // What runs past this is too long for a name.
         let wire = &wire[..wire.len().min(NAME_OCTETS_MAX)];
-        let (mut at, mut labels) = (0, 0);
+        let (mut at, mut place) = (0, LABELS_MAX);
         loop {
             let octets = *wire.get(at)?;
-            // So many octets hold no more labels than there is room for: the mask spares a check of what cannot be.
-            self.starts[labels & LABELS_MAX] = at as u8;
+            self.starts[place] = at as u8;
             if octets.wrapping_sub(1) >= LABEL_OCTETS_MAX as u8 {
-                if octets != 0 {
-                    return None;
-                }
-                break;
+                return (octets == 0).then_some((at + 1, place));
             }
             at += usize::from(octets) + 1;
-            labels += 1;
+            // So many octets hold no more labels than there is room for: the mask spares a check of what cannot be.
+            place = place.wrapping_sub(1) & LABELS_MAX;
         }
-        self.labels = labels as u8;
-        self.length = (at + 1) as u8;
-        Some(at + 1)
     }
 
     /// Copies the name of `length` octets in lower case, [`STEP`] octets at a time; the last step overlaps the one
@@ -135,12 +134,16 @@ impl KeyedName {
     #[inline(always)]
     fn fold(&mut self, wire: &[u8], length: usize) {
         let name = &wire[..length];
-        if let Some(last) = name.last_chunk::<STEP>() {
-            let at = length - STEP;
-            for (target, source) in self.octets.as_chunks_mut().0.iter_mut().zip(name.as_chunks().0) {
-                *target = lower(*source);
+        if let (Some(first), Some(last)) = (name.first_chunk::<STEP>(), name.last_chunk::<STEP>()) {
+            self.octets[..STEP].copy_from_slice(&lower(*first));
+            // Most names end here: measured, two steps take half the instructions of a loop.
+            if length > 2 * STEP {
+                let targets = self.octets[STEP..].as_chunks_mut().0;
+                for (target, source) in targets.iter_mut().zip(name[STEP..].as_chunks().0) {
+                    *target = lower(*source);
+                }
             }
-            self.octets[at..at + STEP].copy_from_slice(&lower(*last));
+            self.octets[length - STEP..length].copy_from_slice(&lower(*last));
         } else if let Some(first) = wire.first_chunk::<STEP>() {
             self.octets[..STEP].copy_from_slice(&lower(*first));
         } else {
@@ -152,20 +155,19 @@ impl KeyedName {
 
     /// Hashes the suffixes, the shortest first.
     #[inline(always)]
-    fn hash(&mut self, key: &HashKey) {
+    fn hash(&mut self, key: &HashKey, root: usize) {
         let mut hash = key.root();
-        self.hashes[0] = hash;
-        let starts = self.starts[..usize::from(self.labels) & LABELS_MAX].iter().rev();
-        for (start, of_suffix) in starts.zip(&mut self.hashes[1..]) {
-            hash = hash_label(key, hash, &self.octets, *start);
-            *of_suffix = hash;
+        self.hashes[root] = hash;
+        for place in root + 1..self.hashes.len() {
+            hash = hash_label(key, hash, &self.octets, self.starts[place]);
+            self.hashes[place] = hash;
         }
     }
 
     /// The name's labels, the root not counted.
     #[inline]
     pub fn labels(&self) -> usize {
-        usize::from(self.labels)
+        LABELS_MAX - usize::from(self.root)
     }
 
     /// The name in lower case, uncompressed.
@@ -183,39 +185,37 @@ impl KeyedName {
     /// Where in the name the suffix of `labels` labels begins.
     #[inline]
     pub fn suffix_start(&self, labels: usize) -> usize {
-        let from_left = self.labels().checked_sub(labels).expect("a suffix has no more labels than the name");
-        usize::from(self.starts[from_left])
+        // No suffix has more labels than the name: what would begin it is beyond the array.
+        usize::from(self.starts[usize::from(self.root) + labels])
     }
 
     /// The hash of the suffix of `labels` labels.
     #[inline]
     pub fn suffix_hash(&self, labels: usize) -> u64 {
-        self.hashes[labels]
+        self.hashes[usize::from(self.root) + labels]
     }
 
     /// The hash of the whole name.
     #[inline]
     pub fn name_hash(&self) -> u64 {
-        self.hashes[self.labels()]
+        self.hashes[LABELS_MAX]
     }
 
     /// The hash of the wildcard just below the suffix of `labels` labels.
     #[inline]
     pub fn wildcard_hash(&self, key: &HashKey, labels: usize) -> u64 {
-        key.mix(self.hashes[labels], u64::from_le_bytes(*b"\x01*\0\0\0\0\0\0"))
+        key.mix(self.suffix_hash(labels), u64::from_le_bytes(*b"\x01*\0\0\0\0\0\0"))
     }
 }
 
 /// Continues a hash by the label at `start`, length octet included, so that no two rows of labels read alike.
-#[inline]
+#[inline(always)]
 fn hash_label(key: &HashKey, hash: u64, octets: &[u8; ROOM], start: u8) -> u64 {
     let start = usize::from(start);
     let word = u64::from_le_bytes(*octets[start..].first_chunk().expect("there is room behind every label"));
-    let left = usize::from(word as u8) + 1;
-    if left <= 8 {
-        key.mix(hash, first(word, left))
-    } else {
-        hash_long_label(key, key.mix(hash, word), octets, start + 8, left - 8)
+    match FIRST.get(usize::from(word as u8)) {
+        Some(first) => key.mix(hash, word & first),
+        None => hash_long_label(key, key.mix(hash, word), octets, start + 8, usize::from(word as u8) - 7),
     }
 }
 
@@ -224,8 +224,8 @@ fn hash_label(key: &HashKey, hash: u64, octets: &[u8; ROOM], start: u8) -> u64 {
 fn hash_long_label(key: &HashKey, mut hash: u64, octets: &[u8; ROOM], mut at: usize, mut left: usize) -> u64 {
     loop {
         let word = u64::from_le_bytes(*octets[at..].first_chunk().expect("there is room behind every label"));
-        if left <= 8 {
-            return key.mix(hash, first(word, left));
+        if let Some(first) = FIRST.get(left - 1) {
+            return key.mix(hash, word & first);
         }
         hash = key.mix(hash, word);
         at += 8;
@@ -233,11 +233,16 @@ fn hash_long_label(key: &HashKey, mut hash: u64, octets: &[u8; ROOM], mut at: us
     }
 }
 
-/// The first `octets` octets of a word, one to eight of them.
-#[inline]
-fn first(word: u64, octets: usize) -> u64 {
-    word & (u64::MAX >> ((64 - 8 * octets) & 63))
-}
+/// The first octets of a word: one of them, two, and so on to eight.
+const FIRST: &[u64; 8] = &{
+    let mut masks = [0; 8];
+    let mut i = 0;
+    while i < 8 {
+        masks[i] = u64::MAX >> (56 - 8 * i);
+        i += 1;
+    }
+    masks
+};
 
 /// Octets in lower case, in the few instructions that a vector register takes.
 #[inline]

@@ -94,9 +94,16 @@ impl Images {
     /// The same with the labels of the route's suffix.
     #[inline(always)]
     fn route_and_depth(&self, name: &KeyedName, qtype: u16) -> Option<(&Target, usize)> {
+        if qtype == rtype::DS {
+            return self.route_and_depth_of_ds(name);
+        }
+        self.routes.find(name, name.labels())
+    }
+
+    #[inline(never)] // So that other types have a short way.
+    fn route_and_depth_of_ds(&self, name: &KeyedName) -> Option<(&Target, usize)> {
         let found = self.routes.find(name, name.labels());
-        if qtype == rtype::DS
-            && let Some((&Target::Zone(zone), _)) = found
+        if let Some((&Target::Zone(zone), _)) = found
             && self.zones[zone as usize].about.apex.labels() == name.labels()
             && let Some(above) = name.labels().checked_sub(1)
             && let Some(parent @ (Target::Zone(_) | Target::Pools(_), _)) = self.routes.find(name, above)

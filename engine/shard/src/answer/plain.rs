@@ -249,11 +249,16 @@ impl Shard {
 /// Where the RRset of a name lies, if its records can be copied from there. `hint` may be the number of the name's node.
 #[inline(never)] // As above.
 fn ready_octets<'z>(image: &'z Image, name: &KeyedName, hint: u32, qtype: u16) -> Option<&'z [u8]> {
-    let node = match image.node_at(hint, name) {
-        Some(node) => node,
-        None => image.node(name, name.labels())?,
-    };
-    ready_set(node, qtype)
+    match image.node_at(hint, name) {
+        Some(node) => ready_set(node, qtype),
+        None => ready_octets_unseen(image, name, qtype),
+    }
+}
+
+/// The same where the node is not known.
+#[inline(never)] // As above.
+fn ready_octets_unseen<'z>(image: &'z Image, name: &KeyedName, qtype: u16) -> Option<&'z [u8]> {
+    ready_set(image.node(name, name.labels())?, qtype)
 }
 
 /// Writes the reply that is the RRset at the start of `set`.

@@ -2,11 +2,12 @@
 
 use crate::limits::LABELS_MAX;
 use crate::wire::index::NameIndex;
-use crate::wire::is_same;
 use crate::wire::name::{HashKey, KeyedName, Name};
+use crate::wire::{is_same, is_same_name};
 
 /// Where a name goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[repr(u32)] // A tag of its own is told in half the instructions that one within the vector takes.
 pub enum Target {
     /// Index of a zone of ours.
     Zone(u32),
@@ -52,22 +53,45 @@ impl Routes {
     }
 
     /// The target of the longest suffix of `name` that has at most `labels` labels, and how many it has.
-    #[inline(always)] // Two callers on the path of every query.
+    #[inline(always)] // On the path of every query.
     pub fn find(&self, name: &KeyedName, labels: usize) -> Option<(&Target, usize)> {
         let mut depth = self.depths[labels];
         while depth != NO_DEPTH {
             let labels = usize::from(depth);
-            let suffix = name.suffix(labels);
-            let entry = self.index.find_map(name.suffix_hash(labels), |i| {
-                let entry = self.entries.get(i as usize)?;
-                is_same(entry.0.as_wire(), suffix).then_some(entry)
-            });
-            if let Some((_, target)) = entry {
-                return Some((target, labels));
+            // A hash that is the same is nearly always the suffix's own, so that one comparison behind the walk is
+            // enough.
+            if let Some(i) = self.index.find(name.suffix_hash(labels), |_| true) {
+                let (suffix, target) = &self.entries[i as usize];
+                return match is_same_name(suffix.as_wire(), name.suffix(labels)) {
+                    true => Some((target, labels)),
+                    false => self.find_among_alike(name, depth),
+                };
             }
-            depth = if depth == 0 { NO_DEPTH } else { self.depths[labels - 1] };
+            depth = self.depth_above(depth);
         }
         None
+    }
+
+    /// The same from a depth on where the suffix is long, or another one has much the same hash: each is compared.
+    #[cold]
+    #[inline(never)]
+    fn find_among_alike(&self, name: &KeyedName, mut depth: u8) -> Option<(&Target, usize)> {
+        while depth != NO_DEPTH {
+            let labels = usize::from(depth);
+            let suffix = name.suffix(labels);
+            let is_it = |i: u32| is_same(self.entries[i as usize].0.as_wire(), suffix);
+            if let Some(i) = self.index.find(name.suffix_hash(labels), is_it) {
+                return Some((&self.entries[i as usize].1, labels));
+            }
+            depth = self.depth_above(depth);
+        }
+        None
+    }
+
+    /// The next depth above one that there is.
+    #[inline(always)]
+    fn depth_above(&self, depth: u8) -> u8 {
+        usize::from(depth).checked_sub(1).map_or(NO_DEPTH, |labels| self.depths[labels])
     }
 
     /// Whether both send the same names to the same pools, as far as indices tell. Names that are ours or refused in
@@ -114,5 +138,38 @@ mod tests {
         let with_root = Routes::new(&key, vec![(Name::root(), Target::Refuse)]);
         let longest = KeyedName::new(&key, &[[1, b'a'].repeat(127), vec![0]].concat()).unwrap();
         assert_eq!(with_root.find(&longest, 127), Some((&Target::Refuse, 0)));
+    }
+
+    #[test]
+    fn a_hash_that_is_much_the_same_is_no_other_suffix() {
+        let key = HashKey::from_seed([1; 16]);
+        let keyed = |i: u32| KeyedName::new(&key, name(&format!("n{i}.test")).as_wire()).unwrap();
+        // Of the table of one entry a hash sees the upper half and the lowest bit.
+        let mut hashes: Vec<(u64, u32)> = (0..400_000).map(|i| (keyed(i).name_hash(), i)).collect();
+        let seen = |hash: u64| hash & (u64::MAX << 32 | 1);
+        hashes.sort_unstable_by_key(|(hash, _)| seen(*hash));
+        let alike = hashes.windows(2).find(|two| seen(two[0].0) == seen(two[1].0)).expect("2 of 400,000 are alike");
+        let (one, other) = (name(&format!("n{}.test", alike[0].1)), keyed(alike[1].1));
+        let alone = Routes::new(&key, vec![(one.clone(), Target::Zone(1))]);
+        assert_eq!(alone.find(&other, 2), None);
+        assert_eq!(alone.find(&keyed(alike[0].1), 2), Some((&Target::Zone(1), 2)));
+        let below = Routes::new(&key, vec![(one, Target::Zone(1)), (name("test"), Target::Zone(0))]);
+        assert_eq!(below.find(&other, 2), Some((&Target::Zone(0), 1)));
+    }
+
+    #[test]
+    fn suffixes_of_every_length_are_found() {
+        let key = HashKey::from_seed([1; 16]);
+        for octets in 1..=63 {
+            let suffix = name(&"a".repeat(octets));
+            let routes = Routes::new(&key, vec![(suffix.clone(), Target::Zone(0))]);
+            let below = KeyedName::new(&key, &[b"\x01b", suffix.as_wire()].concat()).unwrap();
+            assert_eq!(routes.find(&below, 2), Some((&Target::Zone(0), 1)), "{octets}");
+            let other = KeyedName::new(&key, &[b"\x01b", name(&"b".repeat(octets)).as_wire()].concat()).unwrap();
+            assert_eq!(routes.find(&other, 2), None, "{octets}");
+        }
+        let root = Routes::new(&key, vec![(Name::root(), Target::Zone(0))]);
+        let test = KeyedName::new(&key, name("test").as_wire()).unwrap();
+        assert_eq!(root.find(&test, 1), Some((&Target::Zone(0), 0)));
     }
 }

@@ -60,12 +60,39 @@ fn copy_ends<const N: usize>(out: &mut [u8], octets: &[u8]) {
 #[inline(always)]
 pub(crate) fn is_same(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len()
-        && match a.len() {
-            16..=32 => has_same_ends::<16>(a, b),
-            33..=48 => a.first_chunk::<32>() == b.first_chunk::<32>() && a.last_chunk::<16>() == b.last_chunk::<16>(),
-            8..=15 => has_same_ends::<8>(a, b),
-            _ => a == b,
+        && match is_same_of_usual_length(a, b) {
+            Some(is_same) => is_same,
+            None => a == b,
         }
+}
+
+/// Whether both are the same name of usual length; another one is left to the caller. So nothing is called, and a
+/// function whose short way has this saves no registers for it.
+#[inline(always)]
+pub(crate) fn is_same_name(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && is_same_of_usual_length(a, b) == Some(true)
+}
+
+/// Whether as many octets are the same; `None`: they are too many, or too few, to be told in a few steps.
+#[inline(always)]
+fn is_same_of_usual_length(a: &[u8], b: &[u8]) -> Option<bool> {
+    // One after the other: a match of these ranges takes more steps.
+    if a.len() >= 16 {
+        if a.len() <= 32 {
+            Some(has_same_ends::<16>(a, b))
+        } else if a.len() <= 48 {
+            Some(a.first_chunk::<16>() == b.first_chunk::<16>() && has_same_ends::<16>(&a[16..], &b[16..]))
+        } else {
+            None
+        }
+    } else if a.len() >= 8 {
+        Some(has_same_ends::<8>(a, b))
+    } else if a.len() >= 4 {
+        Some(has_same_ends::<4>(a, b))
+    } else {
+        // A name of one octet is the root.
+        if a.len() == 1 { Some(a[0] == b[0]) } else { None }
+    }
 }
 
 /// Whether the first and the last `N` octets are the same.

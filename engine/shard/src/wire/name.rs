@@ -167,7 +167,8 @@ impl KeyedName {
     /// The name's labels, the root not counted.
     #[inline]
     pub fn labels(&self) -> usize {
-        LABELS_MAX - usize::from(self.root)
+        // The mask changes nothing, and spares the checks of what is indexed by it.
+        (LABELS_MAX - usize::from(self.root)) & LABELS_MAX
     }
 
     /// The name in lower case, uncompressed.

@@ -31,10 +31,10 @@
 use super::negative::Negative;
 use super::nsec3;
 use crate::wire::index::NameIndex;
-use crate::wire::is_same;
 use crate::wire::message::HEADER_OCTETS;
 use crate::wire::name::{HashKey, KeyedName, Name};
 use crate::wire::rdata::rtype;
+use crate::wire::{is_same, is_same_name};
 
 /// No cut and no DNAME at or above a node.
 pub(super) const NO_COVER: u32 = u32::MAX;
@@ -235,13 +235,14 @@ impl Image {
         })
     }
 
-    /// The node of `name` where it has this number, which may be any.
+    /// The node of `name` where it has this number, which may be any, and the name is of usual length.
     #[inline(always)]
     pub(crate) fn node_at(&self, number: u32, name: &KeyedName) -> Option<Node<'_>> {
-        let octets = self.nodes.get(number as usize * 4..).filter(|octets| octets.len() >= NODE_OCTETS)?;
+        let octets = self.nodes.get(number as usize * 4..)?;
+        octets.first_chunk::<NODE_OCTETS>()?;
         let node = Node { octets, number };
         let own = octets.get(node.name_at()..)?.get(..usize::from(octets[6]))?;
-        is_same(own, name.as_wire()).then_some(node)
+        is_same_name(own, name.as_wire()).then_some(node)
     }
 
     /// The node of the wildcard just below the suffix of `labels` labels of `name`.
@@ -424,15 +425,16 @@ impl<'z> Node<'z> {
     /// Where the RRset of a type begins: for [`RrSet::at`].
     #[inline(always)] // On the path of every hit.
     pub(crate) fn rrset_at(&self, rtype: u16) -> Option<&'z [u8]> {
-        let RrSets { mut rest, left } = self.rrsets();
-        for _ in 0..left {
-            let (set, behind) = RrSet::read(rest);
-            if set.rtype == rtype {
-                return Some(rest);
-            }
-            rest = behind;
+        let sets = self.rrsets();
+        // Nearly always it is the first, and then its type is all that is read here.
+        if sets.left != 0
+            && let Some(&[l0, l1, .., t0, t1]) = sets.rest.first_chunk::<{ RRSET_OCTETS + 4 }>()
+            && [l0, l1] != LONG.to_le_bytes()
+            && [t0, t1] == rtype.to_be_bytes()
+        {
+            return Some(sets.rest);
         }
-        None
+        sets.begin_of(rtype)
     }
 
     /// The RRsets, in ascending order of type.
@@ -460,6 +462,22 @@ impl<'z> Node<'z> {
 pub struct RrSets<'z> {
     rest: &'z [u8],
     left: u8,
+}
+
+impl<'z> RrSets<'z> {
+    /// Where the RRset of a type begins.
+    #[inline(never)] // So that the first one has a short way.
+    fn begin_of(self, rtype: u16) -> Option<&'z [u8]> {
+        let RrSets { mut rest, left } = self;
+        for _ in 0..left {
+            let (set, behind) = RrSet::read(rest);
+            if set.rtype == rtype {
+                return Some(rest);
+            }
+            rest = behind;
+        }
+        None
+    }
 }
 
 impl<'z> Iterator for RrSets<'z> {

@@ -153,13 +153,16 @@ impl Core {
     pub(crate) fn on_datagram(&mut self, now: Time, listener: u16, received: &Received, place: usize) {
         let Datagram { peer, local, octets } = match received.datagram(place) {
             Ok(datagram) => datagram,
-            Err(Unusable::Oversize) => return self.counters.udp_oversize += 1,
-            Err(Unusable::Source) => return self.counters.udp_bad_source += 1,
+            Err(unusable) => {
+                let RimCounters { udp_oversize, udp_bad_source, .. } = &mut self.counters;
+                *if unusable == Unusable::Oversize { udp_oversize } else { udp_bad_source } += 1;
+                return self.shard.leave_out();
+            }
         };
         let end = self.udp[usize::from(listener)].as_mut().expect("a listener that receives has its end");
         let Some(slot) = end.outgoing.slot() else {
             self.counters.udp_unheard += 1;
-            return;
+            return self.shard.leave_out();
         };
         let client = Client { peer, local, via: Transport::Udp, listener, connection: 0 };
         let outcome = self.shard.on_query(now, &client, octets, slot);

@@ -81,6 +81,10 @@ impl Shard {
     ///
     /// No answer depends on it: leaving it out costs time alone.
     pub fn look_ahead<'r>(&mut self, requests: impl Iterator<Item = &'r [u8]>, fetch: impl Fn(&[u8])) {
+        if self.is_limited {
+            // Every request goes the long way, which reads it itself.
+            return self.ahead.clear();
+        }
         let Shard { images, cache, era, ahead: Ahead { seen, count, next }, .. } = self;
         *next = 0;
         let mut looked_at = 0;
@@ -126,6 +130,12 @@ impl Shard {
                 Some((_, Way::Nowhere)) | None => {}
             }
         }
+    }
+
+    /// The request whose turn it is, by the last [`Shard::look_ahead`], does not come.
+    #[inline]
+    pub fn leave_out(&mut self) {
+        self.ahead.next += 1;
     }
 }
 
@@ -263,6 +273,18 @@ mod tests {
         assert_ne!(hint, NO_HINT);
         assert!(shard.ahead.recognise(&requests[0], &mut known).is_none(), "another one's turn");
         assert!(shard.ahead.recognise(&requests[0], &mut known).is_none(), "nobody's turn");
+    }
+
+    #[test]
+    fn what_is_left_out_loses_its_turn_alone() {
+        let mut shard = Shard::new(images(1), [5; 32]);
+        let [first, second] =
+            ["www.example.test", "none.example.test"].map(|owner| request(name(owner).as_wire(), 1, 1, &[]));
+        shard.look_ahead([&first[..], &second].into_iter(), |_| ());
+        shard.leave_out();
+        assert!(shard.ahead.recognise(&second, &mut Box::default()).is_some());
+        shard.leave_out();
+        assert!(shard.ahead.recognise(&second, &mut Box::default()).is_none());
     }
 
     #[test]

@@ -193,6 +193,10 @@ impl Cores for Running {
         rim::stand_aside();
     }
 
+    fn come_forward(&self, thread: i32) {
+        rim::come_forward(thread);
+    }
+
     fn stop(&self, drain: Duration) {
         for (core, _) in self.0.stop(drain).iter().enumerate().filter(|(_, last)| last.is_none()) {
             log::warn!("core {core} did not end in time");

@@ -106,6 +106,8 @@ pub trait Cores: Send + Sync + 'static {
     fn give_back(&self);
     /// Has the calling thread, and those that it starts, run only while nobody else wants its CPU, a core least of all.
     fn stand_aside(&self);
+    /// Gives the thread `thread` of this process, which stands aside, its share of a CPU again; the least that there is.
+    fn come_forward(&self, thread: i32);
     /// Ends the cores once what is in flight is answered, or after `drain`.
     fn stop(&self, drain: Duration);
 }
@@ -114,7 +116,7 @@ pub trait Cores: Send + Sync + 'static {
 #[cfg(test)]
 pub(crate) mod fake {
     use std::sync::Mutex;
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     use ringdns_shard::cache::Cached;
     use ringdns_shard::upstream::{Protocol, Server, Standing};
@@ -132,6 +134,9 @@ pub(crate) mod fake {
         pub(crate) looked: Mutex<Option<Looked>>,
         /// What the cores have in their caches, portion by portion.
         pub(crate) caches: [Mutex<Vec<Vec<u8>>>; 2],
+        /// How often a thread has stood aside, and the threads that came forward.
+        pub(crate) aside: AtomicUsize,
+        pub(crate) forward: Mutex<Vec<i32>>,
     }
 
     impl Default for Fake {
@@ -145,6 +150,8 @@ pub(crate) mod fake {
                 flushes: Mutex::default(),
                 looked: Mutex::default(),
                 caches: Default::default(),
+                aside: AtomicUsize::default(),
+                forward: Mutex::default(),
             }
         }
     }
@@ -260,7 +267,13 @@ pub(crate) mod fake {
 
         fn give_back(&self) {}
 
-        fn stand_aside(&self) {}
+        fn stand_aside(&self) {
+            self.aside.fetch_add(1, Ordering::Relaxed);
+        }
+
+        fn come_forward(&self, thread: i32) {
+            self.forward.lock().unwrap().push(thread);
+        }
 
         fn stop(&self, _: Duration) {}
     }

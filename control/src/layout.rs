@@ -8,6 +8,7 @@ use nix::unistd::Pid;
 use ringdns_shard::zone::Image;
 
 use crate::config::Replicas;
+use crate::zones::Party;
 
 /// Octets of an image of which there is one copy a NUMA node, whatever the settings say. Cores read images and write
 /// nothing into them, so that a shared line is as near as one of their own; what copies may spare is the way to another
@@ -121,8 +122,10 @@ impl Groups {
             if cpus.is_empty() {
                 return make();
             }
+            let party = Party::here();
             std::thread::scope(|scope| {
                 let thread = scope.spawn(move || {
+                    let _joined = party.as_ref().map(Party::join);
                     stay_on(cpus);
                     make()
                 });

@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -25,7 +25,7 @@ use rustix::fs::OFlags;
 use crate::config::ZoneFile;
 use crate::confined::unreadable;
 use crate::layout::Layout;
-use crate::zones::{Keeping, Listing, Source, Wanted, is_whole, journal_for};
+use crate::zones::{Keeping, Listing, Party, Source, Wanted, is_whole, journal_for};
 
 /// Octets of a zone's files together.
 const ZONE_OCTETS_MAX: u64 = 4 << 30;
@@ -193,11 +193,15 @@ pub(crate) fn zones(jobs: &[Job], manner: Manner<'_>) -> Vec<Result<Loaded, Zone
             finished.fetch_add(of_this.len(), Ordering::Relaxed);
         }
     };
+    let party = Party::here();
     let outcomes = std::thread::scope(|scope| {
         let (done, outcomes) = mpsc::channel();
         for _ in 0..threads {
-            let (done, work) = (done.clone(), &work);
-            scope.spawn(move || done.send(work()).expect("the receiver waits for every thread"));
+            let (done, work, party) = (done.clone(), &work, &party);
+            scope.spawn(move || {
+                let _joined = party.as_ref().map(Party::join);
+                done.send(work()).expect("the receiver waits for every thread");
+            });
         }
         drop(done);
         collect(jobs.len(), &finished, &outcomes)
@@ -268,7 +272,7 @@ fn collect(count: usize, finished: &AtomicUsize, outcomes: &mpsc::Receiver<Vec<(
 fn zone(job: &Job, manner: Manner<'_>) -> Outcome {
     let faults = |lines| ZoneFaults { zone: job.wanted.apex.to_string(), lines };
     let work = || {
-        let mut keeping = job.keeping.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut keeping = Keeping::lock(&job.keeping);
         match &job.wanted.source {
             Source::File { file, include } => of_file(job, file, include, manner, &mut keeping),
             Source::Primaries { .. } | Source::Listed { .. } => Ok(of_copy(manner.key, &mut keeping)),

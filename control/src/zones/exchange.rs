@@ -19,6 +19,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::keeping::Keeping;
 use super::slots::Share;
 use super::succession::Scene;
 use super::workers::Workers;
@@ -51,6 +52,8 @@ pub(crate) struct Ask {
     /// Octets of records that a transfer may bring.
     pub(crate) octets_max: u64,
     pub(crate) workers: Workers,
+    /// For what is short.
+    pub(crate) urgent: Workers,
     /// Bound how many ask for serials, and for zones, at once.
     pub(super) refreshes: Share,
     pub(super) transfers: Share,
@@ -155,7 +158,7 @@ pub(crate) async fn refresh(ask: Ask) -> Outcome {
         }
     }
     let _slot = ask.transfers.take().await;
-    match timeout(TRANSFER_MAX, ask.transfer()).await {
+    match timeout(TRANSFER_MAX, ask.transfer(Instant::now())).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(failure)) => failed(&failure, true),
         Err(_) => failed(&Failure::late("the transfer is not over", TRANSFER_MAX), true),
@@ -169,8 +172,7 @@ fn failed(failure: &Failure, in_transfer: bool) -> Outcome {
 impl Ask {
     /// What we have is as new as the primary's.
     fn current(&self) -> Outcome {
-        let keeping = Arc::clone(&self.scene.keeping);
-        self.workers.leave(move || keeping.lock().unwrap_or_else(std::sync::PoisonError::into_inner).touch());
+        Keeping::leave(&self.scene.keeping, &self.urgent, &self.workers, Keeping::touch);
         Outcome::Current
     }
 
@@ -216,20 +218,20 @@ impl Ask {
         }
     }
 
-    /// Transfers what is new: as differences where there is something to begin with, and as a whole where that does not do.
-    async fn transfer(&self) -> Result<Outcome, Failure> {
+    /// Transfers what is new, `begun` now: as differences where there is something to begin with, and as a whole where that does not do.
+    async fn transfer(&self, begun: Instant) -> Result<Outcome, Failure> {
         if let Some(before) = &self.scene.before {
-            match self.transfer_once(Some(before)).await {
+            match self.transfer_once(Some(before), begun).await {
                 Err(failure) if failure.asks_for_whole() => {
                     log::info!("the zone {} is transferred as a whole from {}: {failure}", self.apex, self.primary);
                 }
                 end => return end,
             }
         }
-        self.transfer_once(None).await
+        self.transfer_once(None, begun).await
     }
 
-    async fn transfer_once(&self, since: Option<&Arc<Served>>) -> Result<Outcome, Failure> {
+    async fn transfer_once(&self, since: Option<&Arc<Served>>, begun: Instant) -> Result<Outcome, Failure> {
         let ask = transfer::Ask {
             zone: &self.apex,
             since: since.map(|before| before.image().soa().first()),
@@ -245,10 +247,10 @@ impl Ask {
         loop {
             messages.next(&mut message).await?;
             let progress;
-            (incoming, message, progress) = self.take(incoming, message).await?;
+            (incoming, message, progress) = self.take(incoming, message, begun).await?;
             match progress {
                 Ok(Progress::More) => {}
-                Ok(Progress::Done(received)) => return self.received(received).await,
+                Ok(Progress::Done(received)) => return self.received(received, begun).await,
                 Err(Fault::Bound(_)) => return Err(Failure::TooLarge(self.octets_max)),
                 Err(fault) => return Err(Failure::Fault(fault)),
             }
@@ -256,7 +258,7 @@ impl Ask {
     }
 
     /// Reads a message: here where it is short, or else where nobody waits for it.
-    async fn take(&self, mut incoming: Incoming, mut message: Vec<u8>) -> Result<Taken, Failure> {
+    async fn take(&self, mut incoming: Incoming, mut message: Vec<u8>, begun: Instant) -> Result<Taken, Failure> {
         let is_short = message.len() <= SHORT_OCTETS;
         let take = move || {
             let progress = incoming.take(unix_seconds(), &mut message);
@@ -266,11 +268,11 @@ impl Ask {
             return Ok(take());
         }
         let bug = || Failure::Unfit("reading it met a bug in ringdns".to_owned());
-        self.workers.run(take).await.ok_or_else(bug)
+        self.workers.run_since(begun.into_std(), take).await.ok_or_else(bug)
     }
 
     /// Makes a version of what was received.
-    async fn received(&self, received: Received) -> Result<Outcome, Failure> {
+    async fn received(&self, received: Received, begun: Instant) -> Result<Outcome, Failure> {
         let ours = self.scene.before.as_ref().map(|before| before.image().serial());
         let behind = |theirs| ours.filter(|ours| !newer(theirs, *ours)).map(|ours| Failure::Behind { theirs, ours });
         let scene = self.scene.clone();
@@ -284,11 +286,11 @@ impl Ask {
                     load::verify(&image)?;
                     Ok((scene.succeed(image), false))
                 };
-                self.workers.run(whole).await
+                self.workers.run_since(begun.into_std(), whole).await
             }
             Received::Differences(differences) => {
                 let octets_max = self.octets_max;
-                self.workers.run(move || followed(&scene, differences, octets_max)).await
+                self.workers.run_since(begun.into_std(), move || followed(&scene, differences, octets_max)).await
             }
         };
         match made {

@@ -13,7 +13,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, SystemTime};
 
 use ringdns_shard::wire::name::{HashKey, Name};
@@ -26,6 +26,7 @@ use super::disk::{self, Listing};
 use super::journal_file::{Contents, JournalFile};
 use super::text;
 use super::wanted::Wanted;
+use super::workers::Workers;
 use crate::load::read_copy;
 
 /// A journal on disk may be as long as the zone in memory before copy and journal are written anew, and this long in any
@@ -58,6 +59,8 @@ pub(crate) struct Keeping {
     serials: HashSet<u32>,
     /// What has been left for later.
     later: Option<Box<Later>>,
+    /// What is kept of a zone of this name that is gone, and has the same files: it is to be forgotten first.
+    predecessor: Option<Arc<Mutex<Keeping>>>,
 }
 
 /// Differences that lead to what is served, and are still to be written.
@@ -86,7 +89,39 @@ impl Keeping {
             is_behind: false,
             serials: HashSet::new(),
             later: None,
+            predecessor: None,
         }
+    }
+
+    /// The same, after `predecessor`, which is to be forgotten.
+    pub(crate) fn after(self, predecessor: Option<Arc<Mutex<Keeping>>>) -> Keeping {
+        Keeping { predecessor, ..self }
+    }
+
+    /// Waits for one that is shared, which may take as long as a zone is read or written. Whoever came before it in its
+    /// files is forgotten by now.
+    pub(crate) fn lock(shared: &Mutex<Keeping>) -> MutexGuard<'_, Keeping> {
+        let mut keeping = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(predecessor) = keeping.predecessor.take() {
+            Keeping::lock(&predecessor).forget();
+        }
+        keeping
+    }
+
+    /// Has `what` done by `urgent`, or where that would have to wait for somebody who reads or writes the zone, by
+    /// `patient`.
+    pub(crate) fn leave(shared: &Arc<Mutex<Keeping>>, urgent: &Workers, patient: &Workers, what: fn(&mut Keeping)) {
+        let (shared, patient) = (Arc::clone(shared), patient.clone());
+        urgent.leave(move || {
+            match shared.try_lock() {
+                Ok(mut keeping) if keeping.predecessor.is_none() => return what(&mut keeping),
+                Err(TryLockError::Poisoned(poisoned)) if poisoned.get_ref().predecessor.is_none() => {
+                    return what(&mut poisoned.into_inner());
+                }
+                _ => {}
+            }
+            patient.leave(move || what(&mut Keeping::lock(&shared)));
+        });
     }
 
     /// That of a zone of which nothing is kept.
@@ -213,7 +248,7 @@ impl Keeping {
 
     /// The same as [`Keeping::write_later`], of one that is shared.
     pub(crate) fn write_what_is_left(shared: &Arc<Mutex<Keeping>>) {
-        shared.lock().unwrap_or_else(PoisonError::into_inner).write_later();
+        Keeping::lock(shared).write_later();
     }
 
     /// Writes what was left for later, if anything was.
@@ -633,6 +668,33 @@ mod tests {
         assert!(!scene.journal_path().exists() && scene.found().is_none());
         keeping.replace(&version(4), &journal(1..=4));
         assert!(scene.found().is_none());
+    }
+
+    #[test]
+    fn a_zone_that_comes_again_at_once_is_not_taken_for_the_one_that_is_gone() {
+        let scene = scene(true);
+        let gone = Arc::new(Mutex::new(keep_up_to(&scene, 3)));
+        let again = Mutex::new(scene.keeping(true).after(Some(Arc::clone(&gone))));
+        assert!(Keeping::lock(&again).load(key()).is_none(), "nobody has forgotten the other one yet");
+        Keeping::lock(&again).replace(&version(9), &journal_for(&version(9)));
+        Keeping::lock(&gone).forget();
+        assert_eq!(scene.found(), Some((9, None)), "and this one stays when somebody does");
+    }
+
+    #[test]
+    fn what_is_urgent_does_not_wait_for_whoever_reads_the_zone() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let cores = || Arc::new(crate::cores::fake::Fake::default());
+        let (urgent, patient) = (Workers::start_urgent().unwrap(), Workers::start(1, cores()).unwrap());
+        let scene = scene(true);
+        let shared = Arc::new(Mutex::new(keep_up_to(&scene, 1)));
+        let held = shared.lock().unwrap();
+        Keeping::leave(&shared, &urgent, &patient, Keeping::forget);
+        assert_eq!(runtime.block_on(urgent.run(|| 5)), Some(5), "the next work is done meanwhile");
+        assert!(scene.found().is_some());
+        drop(held);
+        runtime.block_on(patient.run(|| ()));
+        assert!(scene.found().is_none(), "it is forgotten in the end");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! [`Life::reload`] and ends with a [`Report`].
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use ringdns_shard::Time;
@@ -151,6 +151,8 @@ pub(crate) struct Life {
     cores: Arc<dyn Cores>,
     workers: Workers,
     critics: Workers,
+    /// For what is short and waited for: a configuration is read, memory is freed.
+    urgent: Workers,
     tasks: JoinSet<Done>,
     timers: BTreeSet<(Time, Name)>,
     /// The timer of each zone that has one.
@@ -180,15 +182,12 @@ impl Life {
     /// Goes on with what `plane` has loaded and `cores` serve. Must be called within the runtime.
     pub(crate) fn new(plane: Plane, cores: Arc<dyn Cores>, notices: Notices) -> std::io::Result<Life> {
         let (sender, stirs) = mpsc::channel(1);
-        let stand_aside = {
-            let cores = Arc::clone(&cores);
-            move || cores.stand_aside()
-        };
         let mut life = Life {
             plane,
+            workers: Workers::start(WORKERS, Arc::clone(&cores))?,
+            critics: Workers::start(CRITICS, Arc::clone(&cores))?,
+            urgent: Workers::start_urgent()?,
             cores,
-            workers: Workers::start(WORKERS, stand_aside.clone())?,
-            critics: Workers::start(CRITICS, stand_aside)?,
             tasks: JoinSet::new(),
             timers: BTreeSet::new(),
             planned: HashMap::new(),
@@ -283,8 +282,11 @@ impl Life {
     pub(crate) fn tick(&mut self) {
         let free = self.plane.store.graveyard.free();
         if !free.is_empty() {
-            self.workers.leave(move || drop(free));
+            self.urgent.leave(move || drop(free));
         }
+        let now = Instant::now();
+        self.workers.hurry(now);
+        self.critics.hurry(now);
     }
 
     /// Has the cores ask upstream servers that have names at these addresses.
@@ -297,12 +299,12 @@ impl Life {
 
     /// Begins to read configuration and zones anew; one reload at a time.
     pub(crate) fn reload(&mut self) {
-        let (source, before, workers) = (self.plane.source().clone(), self.plane.print(), self.workers.clone());
+        let (source, before, urgent) = (self.plane.source().clone(), self.plane.print(), self.urgent.clone());
         let read = move || match before {
             Some(before) => Ok(source.read_anew(&before)?.map(Box::new)),
             None => Ok(Some(Box::new(source.read()?))),
         };
-        self.tasks.spawn(async move { Done::Configured(workers.run(read).await) });
+        self.tasks.spawn(async move { Done::Configured(urgent.run(read).await) });
     }
 
     /// Begins to read one zone anew; to be called as [`Life::reload`] is, which gives the same report in the end. A copy is
@@ -395,7 +397,7 @@ impl Life {
         self.has_news = true;
         let reloaded = reloaded?;
         let cores = Arc::clone(&self.cores);
-        self.workers.leave(move || cores.give_back());
+        self.urgent.leave(move || cores.give_back());
         Some(result.map(|()| reloaded).map_err(NotReloaded::Cores))
     }
 
@@ -483,6 +485,7 @@ impl Life {
             hash_key: self.plane.hash_key(),
             octets_max: *self.plane.settings().limits.transfer,
             workers: self.workers.clone(),
+            urgent: self.urgent.clone(),
             refreshes: self.refreshes.of(peer.address.ip()),
             transfers: self.transfers.of(peer.address.ip()),
             pace: self.pace,
@@ -591,7 +594,7 @@ impl Life {
         for gone in gone {
             self.plan(&gone.apex);
             if gone.is_member {
-                gone.keeping.lock().unwrap_or_else(PoisonError::into_inner).forget();
+                Keeping::leave(&gone.keeping, &self.urgent, &self.workers, Keeping::forget);
             }
         }
     }

@@ -52,4 +52,4 @@ pub(crate) use store::{Gone, Place, Store, Zone, begins_anew};
 pub(crate) use succession::{Making, Scene};
 pub(crate) use text::is_whole;
 pub(crate) use wanted::{Source, Wanted};
-pub(crate) use workers::stand_back;
+pub(crate) use workers::{Party, stand_back};

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 use ringdns_shard::Time;
 use ringdns_shard::images::{self, ZoneAbout};
@@ -162,12 +162,6 @@ pub(crate) struct Place<'a> {
     pub(crate) anew: &'a HashSet<Name>,
 }
 
-impl Place<'_> {
-    fn keeping(&self, wanted: &Wanted) -> Arc<Mutex<Keeping>> {
-        Arc::new(Mutex::new(Keeping::new(wanted, self.state, self.writes)))
-    }
-}
-
 /// All zones.
 #[derive(Debug)]
 pub(crate) struct Store {
@@ -176,6 +170,8 @@ pub(crate) struct Store {
     index: HashMap<Name, usize>,
     members: Members,
     pub(super) graveyard: Graveyard,
+    /// What is kept of members that are gone, until it is forgotten.
+    leaving: HashMap<Name, Weak<Mutex<Keeping>>>,
     births: u64,
     random: Random,
 }
@@ -188,6 +184,7 @@ impl Store {
             index: HashMap::new(),
             members: Members::new(),
             graveyard: Graveyard::default(),
+            leaving: HashMap::new(),
             births: 0,
             random: Random(seed),
         }
@@ -206,6 +203,12 @@ impl Store {
         self.index.get(apex).map(|index| &mut self.zones[*index])
     }
 
+    /// What will be kept of a zone that is not here yet.
+    fn keeping(&self, wanted: &Wanted, place: Place<'_>) -> Arc<Mutex<Keeping>> {
+        let predecessor = self.leaving.get(&wanted.apex).and_then(Weak::upgrade);
+        Arc::new(Mutex::new(Keeping::new(wanted, place.state, place.writes).after(predecessor)))
+    }
+
     /// What loading `wanted` takes: zones that are not here yet, those in `anew`, and, with `again`, those that are read
     /// from a master file, in case that it has changed.
     pub(crate) fn jobs(&self, wanted: &[Arc<Wanted>], place: Place<'_>, again: bool) -> Vec<Job> {
@@ -216,7 +219,7 @@ impl Store {
                 return None;
             }
             let keeping = here.map(|zone| Arc::clone(&zone.keeping));
-            let keeping = keeping.unwrap_or_else(|| place.keeping(wanted));
+            let keeping = keeping.unwrap_or_else(|| self.keeping(wanted, place));
             let kept = here.and_then(|zone| zone.served.clone());
             Some(Job { wanted: Arc::clone(wanted), kept, keeping })
         };
@@ -253,7 +256,7 @@ impl Store {
                 }
                 None => {
                     let keeping = keepings.get(&wanted.apex).map(|keeping| Arc::clone(keeping));
-                    let keeping = keeping.unwrap_or_else(|| place.keeping(&wanted));
+                    let keeping = keeping.unwrap_or_else(|| self.keeping(&wanted, place));
                     self.births += 1;
                     self.zones.push(Zone::new(wanted, keeping, now, self.births, self.random.next()));
                 }
@@ -265,7 +268,11 @@ impl Store {
             self.graveyard.bury(served.map(|served| Retired { served, about }));
             Gone { apex: wanted.apex.clone(), is_member: wanted.member.is_some(), keeping }
         };
-        before.into_values().map(gone).collect()
+        let gone: Vec<Gone> = before.into_values().map(gone).collect();
+        self.leaving.retain(|_, keeping| keeping.strong_count() > 0);
+        let members = gone.iter().filter(|gone| gone.is_member);
+        self.leaving.extend(members.map(|gone| (gone.apex.clone(), Arc::downgrade(&gone.keeping))));
+        gone
     }
 
     /// Takes in what loading a zone gave. Returns whether its serial is another.

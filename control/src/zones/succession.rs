@@ -1,7 +1,7 @@
 //! A new version of a zone takes the place of the one before: what leads from one to the other is found and kept, and each
 //! group of cores gets its copy. All of this takes long for a large zone, and runs where nobody waits.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use ringdns_shard::wire::name::{HashKey, Name};
 use ringdns_shard::wire::serial::newer;
@@ -60,7 +60,7 @@ impl Scene {
     }
 
     fn keeping(&self) -> std::sync::MutexGuard<'_, Keeping> {
-        self.keeping.lock().unwrap_or_else(PoisonError::into_inner)
+        Keeping::lock(&self.keeping)
     }
 }
 

@@ -65,4 +65,4 @@ pub use privileges::drop_privileges;
 pub use sandbox::{Reach, confine};
 pub use telemetry::{Portion, RimCounters, Snapshot, Status};
 pub use trouble::{Trouble, Unresponsive};
-pub use turns::{stand_aside, take_short_turns};
+pub use turns::{come_forward, stand_aside, take_short_turns};

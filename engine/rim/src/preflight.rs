@@ -21,11 +21,19 @@ pub fn cpus_online() -> Result<Vec<usize>, Trouble> {
     }
 }
 
-/// Looks for what would keep `cores` cores from running, and raises the soft limits for locked memory and open files
-/// to the hard ones.
+/// The least that lets a thread of the lowest priority out of the idle class (getrlimit(2): 20 less the priority).
+const NICE_LIMIT: rlim_t = 1;
+
+/// Looks for what would keep `cores` cores from running, and raises the soft limits for locked memory, open files
+/// and priorities to the hard ones.
 pub fn preflight(cores: usize) -> Result<(), Trouble> {
     raise_soft_limit(Resource::RLIMIT_NOFILE);
     raise_soft_limit(Resource::RLIMIT_MEMLOCK);
+    raise_soft_limit(Resource::RLIMIT_NICE);
+    if soft_limit(Resource::RLIMIT_NICE) < NICE_LIMIT {
+        // Where it is forbidden, threads do without.
+        let _ = raise_hard_limit(Resource::RLIMIT_NICE, NICE_LIMIT);
+    }
     let (locked, wanted) = (soft_limit(Resource::RLIMIT_MEMLOCK), cores as u64 * MEMLOCK_OCTETS_MIN);
     // A privileged process would get by without, but it gives that up before the rings are made.
     let has_room = locked >= wanted || raise_hard_limit(Resource::RLIMIT_MEMLOCK, wanted);
@@ -43,6 +51,11 @@ pub fn preflight(cores: usize) -> Result<(), Trouble> {
 /// Open files allowed to this process.
 pub(crate) fn files_max() -> u64 {
     soft_limit(Resource::RLIMIT_NOFILE)
+}
+
+/// How far this process may raise the priority of a thread: 20 less the priority, in the terms of getrlimit(2).
+pub(crate) fn nice_limit() -> i64 {
+    i64::try_from(soft_limit(Resource::RLIMIT_NICE)).unwrap_or(i64::MAX)
 }
 
 fn soft_limit(resource: Resource) -> rlim_t {

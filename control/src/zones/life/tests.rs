@@ -626,6 +626,29 @@ fn a_primary_that_is_too_slow_is_cut_and_the_next_one_asked() {
 }
 
 #[test]
+fn a_configuration_is_read_and_a_zone_leaves_while_all_who_prepare_zones_are_held() {
+    let configuration = "[[zone]]\nname = \"a.test\"\nfile = \"a.zone\"\n";
+    let folder = folder();
+    fs::write(folder.path().join("a.zone"), text(1, 3600)).unwrap();
+    let mut scene = Scene::new(folder, configuration);
+    let (go_on, going_on) = std::sync::mpsc::channel::<()>();
+    let going_on = Arc::new(Mutex::new(going_on));
+    for _ in 0..WORKERS {
+        let going_on = Arc::clone(&going_on);
+        scene.life.workers.leave(move || drop(going_on.lock().map(|going_on| going_on.recv())));
+    }
+    fs::write(scene.path("r.toml"), "no configuration").unwrap();
+    assert!(matches!(scene.reload(), Err(NotReloaded::Refused(_))));
+    // Somebody reads the zone that leaves: whoever looks after all zones does not wait for that.
+    let keeping = Arc::clone(scene.life.plane().store.zones()[0].keeping());
+    let held = keeping.lock().unwrap();
+    let gone = Gone { apex: "a.test".parse().unwrap(), is_member: true, keeping: Arc::clone(&keeping) };
+    scene.life.gone(vec![gone]);
+    drop(held);
+    drop(go_on);
+}
+
+#[test]
 fn what_has_changed_in_a_file_is_kept_once_the_cores_have_it_or_the_process_ends() {
     let folder = folder();
     let configuration = "[[zone]]\nname = \"a.test\"\nfile = \"a.zone\"\nallow_transfer = [\"127.0.0.1\"]\n";
@@ -640,7 +663,7 @@ fn what_has_changed_in_a_file_is_kept_once_the_cores_have_it_or_the_process_ends
     // The cores hear nothing: there is no swap that would have it written.
     scene.cores.hears.store(false, Ordering::Relaxed);
     fs::write(scene.path("a.zone"), text(3, 3600)).unwrap();
-    scene.life.workers = Workers::start(1, || {}).unwrap();
+    scene.life.workers = Workers::start(1, Arc::new(Fake::default())).unwrap();
     scene.reload().unwrap_err();
     scene.life.keepings().iter().for_each(Keeping::write_what_is_left);
     assert!(octets() > first, "the second one, too");

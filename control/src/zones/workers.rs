@@ -228,7 +228,9 @@ mod tests {
         assert_eq!(of_worker, Some((NICE, NICE)), "and of the threads that it starts");
         let both = Arc::new(Barrier::new(2));
         let other = Arc::clone(&both);
-        workers.leave(move || drop(other.wait()));
+        workers.leave(move || {
+            other.wait();
+        });
         block_on(workers.run(move || both.wait().is_leader())).unwrap();
         assert_eq!(cores.aside.load(Ordering::Relaxed), 2, "each of them stands aside");
         assert_eq!(block_on(Workers::start_urgent().unwrap().run(priority)), Some(NICE));

@@ -132,8 +132,16 @@ mod tests {
     #[test]
     fn the_record_is_what_the_writer_would_write_or_it_is_not_taken() {
         // The last octets of one look like a pointer, and are none.
-        let names =
-            ["example.test", "ns.example.test", "host.ns.example.test", "test", "ns.other.test", "org", ".", r"ns.\255"];
+        let names = [
+            "example.test",
+            "ns.example.test",
+            "host.ns.example.test",
+            "test",
+            "ns.other.test",
+            "org",
+            ".",
+            r"ns.\255",
+        ];
         let (mut taken, mut left) = (0, 0);
         for apex in ["example.test", "test", "."] {
             let below = |name: &str| apex == "." || name == apex || name.ends_with(&format!(".{apex}"));

@@ -14,6 +14,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// `SCHED_OTHER` and `SCHED_IDLE` of sched(7).
 const OTHER: &str = "0";
 const IDLE: &str = "5";
+/// The lowest priority.
+const LOWEST: &str = "19";
 
 fn zone(names: u32, serial: u32) -> String {
     let mut text = format!("$TTL 300\n@ SOA ns h {serial} 3600 900 604800 60\n@ NS ns\nns A 192.0.2.1\n");
@@ -24,34 +26,42 @@ fn zone(names: u32, serial: u32) -> String {
     text
 }
 
-/// The scheduling policies of a server's threads whose names begin like this.
-fn policies(server: &Server, name: &str) -> Vec<String> {
+/// Priority and scheduling policy of a server's threads whose names begin like this.
+fn schedules(server: &Server, name: &str) -> Vec<[String; 2]> {
     let tasks = fs::read_dir(format!("/proc/{}/task", server.pid())).expect("the server runs");
-    let policy = |task: fs::DirEntry| {
+    let schedule = |task: fs::DirEntry| {
         let stat = fs::read_to_string(task.path().join("stat")).ok()?;
-        // `PID (NAME) STATE …`, the policy being the 41st field.
+        // `PID (NAME) STATE …`, the priority being the 19th field and the policy the 41st.
         let (before, behind) = stat.rsplit_once(") ")?;
         let is_named = before.split_once('(').is_some_and(|(_, of_task)| of_task.starts_with(name));
-        is_named.then(|| behind.split(' ').nth(38).expect("41 fields and more").to_owned())
+        is_named.then(|| [16, 38].map(|field| behind.split(' ').nth(field).expect("41 fields and more").to_owned()))
     };
-    tasks.flatten().filter_map(policy).collect()
+    tasks.flatten().filter_map(schedule).collect()
+}
+
+/// Whether a server's threads may leave the idle class again.
+fn may_come_forward(server: &Server) -> bool {
+    let limits = fs::read_to_string(format!("/proc/{}/limits", server.pid())).expect("the server runs");
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max nice priority")).expect("the kernel tells");
+    line.split_whitespace().next().expect("the soft limit") != "0"
 }
 
 #[test]
 fn who_reads_zones_stands_aside_for_the_cores() {
     let server = Server::start(&format!("{LISTEN}{ZONES}"), &[("a.zone", &zone(1, 1))]);
     let end = Instant::now() + PATIENCE;
-    // Each takes its policy before its first work, which may be later than the first answer.
+    let expected = [LOWEST, if may_come_forward(&server) { IDLE } else { OTHER }];
+    // Each takes its place before its first work, which may be later than the first answer.
     loop {
-        let readers = policies(&server, "ringdns-zones");
-        if !readers.is_empty() && readers.iter().all(|policy| policy == IDLE) {
+        let readers = schedules(&server, "ringdns-zones");
+        if !readers.is_empty() && readers.iter().all(|reader| *reader == expected) {
             break;
         }
         assert!(Instant::now() < end, "{readers:?}");
         thread::sleep(Duration::from_millis(10));
     }
-    let cores = policies(&server, "ringdns-core");
-    assert!(!cores.is_empty() && cores.iter().all(|policy| policy == OTHER), "{cores:?}");
+    let cores = schedules(&server, "ringdns-core");
+    assert!(!cores.is_empty() && cores.iter().all(|core| *core == ["0", OTHER]), "{cores:?}");
 }
 
 /// Octets of memory that the server has for itself.

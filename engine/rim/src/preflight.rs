@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::thread;
 
+use caps::{CapSet, Capability};
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, rlim_t, setrlimit};
 
 use crate::limits::MEMLOCK_OCTETS_MIN;
@@ -30,8 +31,9 @@ pub fn preflight(cores: usize) -> Result<(), Trouble> {
     raise_soft_limit(Resource::RLIMIT_NOFILE);
     raise_soft_limit(Resource::RLIMIT_MEMLOCK);
     raise_soft_limit(Resource::RLIMIT_NICE);
-    if soft_limit(Resource::RLIMIT_NICE) < NICE_LIMIT {
-        // Where it is forbidden, threads do without.
+    let may_raise = caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_RESOURCE).unwrap_or(false);
+    if may_raise && soft_limit(Resource::RLIMIT_NICE) < NICE_LIMIT {
+        // Where it is forbidden all the same, threads do without.
         let _ = raise_hard_limit(Resource::RLIMIT_NICE, NICE_LIMIT);
     }
     let (locked, wanted) = (soft_limit(Resource::RLIMIT_MEMLOCK), cores as u64 * MEMLOCK_OCTETS_MIN);

@@ -65,16 +65,9 @@ impl Load {
     /// The same with so many names in the case's zone, or in its cache.
     pub fn sized(case: &str, names: u32) -> Load {
         let key = HashKey::from_seed(*b"one of 2^128 key");
-        let client = Client {
-            peer: ([127, 0, 0, 1], 40_000).into(),
-            local: None,
-            via: Transport::Udp,
-            listener: 0,
-            connection: 0,
-        };
         let mut load = Load {
             shard: Shard::new(Arc::new(Images { recording: recording(case), ..images(key, case, names) }), [5; 32]),
-            client,
+            client: client(),
             requests: Vec::new(),
             reply: vec![0; 65_535],
         };
@@ -177,6 +170,18 @@ pub fn request(owner: &str, with_edns: bool) -> Vec<u8> {
 }
 
 fn images(key: HashKey, case: &str, names: u32) -> Images {
+    let routes = vec![(name("example.com"), Target::Zone(0)), (name("cached.test"), Target::Pools(vec![0]))];
+    let zones = vec![Zone::new(Arc::new(zone(key, case, names)))];
+    Images { zones, ..forwarding(key, routes, (64 << 20).max(names as usize * 512)) }
+}
+
+/// Who asks in all cases.
+pub(crate) fn client() -> Client {
+    Client { peer: ([127, 0, 0, 1], 40_000).into(), local: None, via: Transport::Udp, listener: 0, connection: 0 }
+}
+
+/// An engine with one pool of one server, and a cache of so many octets.
+pub(crate) fn forwarding(key: HashKey, routes: Vec<(Name, Target)>, cache_octets: usize) -> Images {
     let server = Server { protocol: Protocol::Udp, address: ([127, 0, 0, 1], 53).into() };
     let pool = Pool {
         name: "origin".into(),
@@ -186,14 +191,12 @@ fn images(key: HashKey, case: &str, names: u32) -> Images {
         timeout: Duration::from_secs(2),
         spec: Box::default(),
     };
-    let routes = vec![(name("example.com"), Target::Zone(0)), (name("cached.test"), Target::Pools(vec![0]))];
     Images {
         listeners: vec![Listener { allow: Acl::local_and_private() }],
         routes: Arc::new(Routes::new(&key, routes)),
-        zones: vec![Zone::new(Arc::new(zone(key, case, names)))],
         pools: vec![Arc::new(pool)],
         cache: CacheSettings {
-            octets: (64 << 20).max(names as usize * 512),
+            octets: cache_octets,
             min_ttl: Duration::ZERO,
             max_ttl: Duration::from_secs(86_400),
             negative_max_ttl: Duration::from_secs(3600),

@@ -5,11 +5,11 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringdns_shard::guard::Acl;
-use ringdns_shard::images::{Bounds, CacheSettings, Listener};
-use ringdns_shard::upstream::{Kind, Pool, Protocol, Routes, Server, Strategy, Target};
-use ringdns_shard::wire::name::{HashKey, Name};
-use ringdns_shard::{Action, Client, Images, Outcome, Shard, Time, Transport};
+use ringdns_shard::upstream::Target;
+use ringdns_shard::wire::name::HashKey;
+use ringdns_shard::{Action, Client, Outcome, Shard, Time};
+
+use crate::load::{client, forwarding};
 
 /// Questions of a batch: all of them are in flight together.
 const BATCH: usize = 32;
@@ -40,16 +40,10 @@ impl Misses {
     /// An engine with one server and a small cache, which is full.
     pub fn new() -> Misses {
         let key = HashKey::from_seed(*b"one of 2^128 key");
-        let client = Client {
-            peer: ([127, 0, 0, 1], 40_000).into(),
-            local: None,
-            via: Transport::Udp,
-            listener: 0,
-            connection: 0,
-        };
+        let routes = vec![("route.test".parse().expect("a name of ours"), Target::Pools(vec![0]))];
         let mut misses = Misses {
-            shard: Shard::new(Arc::new(images(key)), [5; 32]),
-            client,
+            shard: Shard::new(Arc::new(forwarding(key, routes, CACHE_OCTETS)), [5; 32]),
+            client: client(),
             request: REQUEST.try_into().expect("its own length"),
             asked: 0,
             now: Time::from_secs(1),
@@ -106,38 +100,5 @@ impl Misses {
 impl Default for Misses {
     fn default() -> Misses {
         Misses::new()
-    }
-}
-
-fn images(key: HashKey) -> Images {
-    let name = |text: &str| -> Name { text.parse().expect("a name of ours") };
-    let server = Server { protocol: Protocol::Udp, address: ([127, 0, 0, 1], 53).into() };
-    let pool = Pool {
-        name: "origin".into(),
-        servers: vec![server.into()],
-        kind: Kind::Resolver,
-        strategy: Strategy::Uniform,
-        timeout: Duration::from_secs(2),
-        spec: Box::default(),
-    };
-    Images {
-        listeners: vec![Listener { allow: Acl::local_and_private() }],
-        routes: Arc::new(Routes::new(&key, vec![(name("route.test"), Target::Pools(vec![0]))])),
-        pools: vec![Arc::new(pool)],
-        cache: CacheSettings {
-            octets: CACHE_OCTETS,
-            min_ttl: Duration::ZERO,
-            max_ttl: Duration::from_secs(86_400),
-            negative_max_ttl: Duration::from_secs(3600),
-            ..CacheSettings::PLAIN
-        },
-        bounds: Bounds {
-            resolves: 1000,
-            waiters: 10,
-            tcp_idle: Duration::from_secs(10),
-            udp_ports: 8,
-            ..Bounds::DEFAULT
-        },
-        ..Images::bare(key)
     }
 }

@@ -1,6 +1,7 @@
 //! Runs a piece of code in a child of this process, an instruction at a time, and reads each before it is executed.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::fs;
 use std::hint::black_box;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -27,13 +28,17 @@ pub(crate) struct Walk {
 }
 
 /// An instruction that touches what others may share.
-#[derive(Debug)]
 pub(crate) struct Found {
     /// What it is.
     pub(crate) what: &'static str,
     /// Where it is.
-    #[allow(dead_code, reason = "read by people, in the message of a test that fails")]
     pub(crate) place: String,
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", self.what, self.place)
+    }
 }
 
 /// Executes `region` in a child and looks at its instructions; this process stays as it was. `None`: tracing is not

@@ -20,11 +20,9 @@ use std::time::{Duration, Instant};
 use ringdns_rim::Event;
 use ringdns_shard::images::Recording;
 use ringdns_shard::upstream::Protocol;
-use ringdns_shard::wire::name::{HashKey, Name};
-use ringdns_shard::wire::rdata::rtype;
-use ringdns_shard::zone::{Builder, Image, Place};
+use ringdns_shard::wire::name::Name;
 
-use common::{PATIENCE, REFUSED, Setup, answer, query, rcode_of};
+use common::{PATIENCE, REFUSED, Setup, answer, query, rcode_of, zone_of};
 
 /// Different names that are asked for.
 const NAMES: usize = 100;
@@ -84,22 +82,6 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// The zone `apex` with `h0` to `h99`.
-fn zone(apex: &str) -> Option<Arc<Image>> {
-    let apex: Name = apex.parse().unwrap();
-    let mut builder = Builder::new(apex.clone(), HashKey::from_seed([9; 16]));
-    let soa = [apex.as_wire(), apex.as_wire(), &[1u32, 60, 60, 60, 60].map(u32::to_be_bytes).concat()].concat();
-    let mut push = |owner: &Name, rtype: u16, data: &[u8]| {
-        builder.push(owner.as_wire(), rtype, 60, data, Place::default()).unwrap();
-    };
-    push(&apex, rtype::SOA, &soa);
-    push(&apex, rtype::NS, apex.as_wire());
-    for i in 0..NAMES as u32 {
-        push(&format!("h{i}.{apex}").parse().unwrap(), rtype::A, &i.to_be_bytes());
-    }
-    Some(Arc::new(builder.finish().unwrap()))
-}
-
 /// A server that the cores ask once for each name.
 fn upstream() -> Option<(Protocol, SocketAddr)> {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -118,12 +100,12 @@ fn upstream() -> Option<(Protocol, SocketAddr)> {
 /// The ways to an answer at once, and the response code that it has. Each has a zone for which NOTIFY is heard.
 fn setups() -> [(&'static str, u8, Setup); 4] {
     let recording = Recording { log_sample: 1, ..Recording::default() };
-    let elsewhere = || zone("elsewhere.test");
+    let elsewhere = || Some(zone_of("elsewhere.test", NAMES));
     [
-        ("zone", 0, Setup { zone: zone("example"), ..Setup::default() }),
+        ("zone", 0, Setup { zone: Some(zone_of("example", NAMES)), ..Setup::default() }),
         ("cache", 0, Setup { zone: elsewhere(), upstream: upstream(), ..Setup::default() }),
         ("refused", REFUSED, Setup { zone: elsewhere(), ..Setup::default() }),
-        ("logged", 0, Setup { zone: zone("example"), recording, ..Setup::default() }),
+        ("logged", 0, Setup { zone: Some(zone_of("example", NAMES)), recording, ..Setup::default() }),
     ]
 }
 

@@ -12,8 +12,9 @@ use ringdns_shard::images::{Allowed, Bounds, CacheSettings, Listener, Recording,
 use ringdns_shard::telemetry::Counters;
 use ringdns_shard::upstream::{Kind, Pool, Protocol, Routes, Server, Strategy, Target};
 use ringdns_shard::wire::name::{HashKey, Name};
-use ringdns_shard::zone::Image;
+use ringdns_shard::wire::rdata::rtype;
 use ringdns_shard::zone::journal::Journal;
+use ringdns_shard::zone::{Builder, Image, Place};
 
 /// Longer than anything here takes on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -274,4 +275,20 @@ pub(crate) fn expect_closed(stream: &mut TcpStream) {
             Err(error) => panic!("the connection stays open: {error}"),
         }
     }
+}
+
+/// The zone `apex` with `h0`, `h1` and so on, an address each.
+pub(crate) fn zone_of(apex: &str, names: usize) -> Arc<Image> {
+    let apex: Name = apex.parse().unwrap();
+    let mut builder = Builder::new(apex.clone(), HashKey::from_seed([9; 16]));
+    let soa = [apex.as_wire(), apex.as_wire(), &[1u32, 60, 60, 60, 60].map(u32::to_be_bytes).concat()].concat();
+    let mut push = |owner: &Name, rtype: u16, data: &[u8]| {
+        builder.push(owner.as_wire(), rtype, 60, data, Place::default()).unwrap();
+    };
+    push(&apex, rtype::SOA, &soa);
+    push(&apex, rtype::NS, apex.as_wire());
+    for i in 0..names as u32 {
+        push(&format!("h{i}.{apex}").parse().unwrap(), rtype::A, &i.to_be_bytes());
+    }
+    Arc::new(builder.finish().unwrap())
 }

@@ -8,13 +8,13 @@ use std::thread;
 use std::time::Duration;
 
 use ringdns_rim::Event;
-use ringdns_shard::wire::name::{HashKey, Name};
+use ringdns_shard::wire::name::Name;
 use ringdns_shard::wire::rdata::rtype;
-use ringdns_shard::zone::{Builder, Image, Place};
+use ringdns_shard::zone::Image;
 use socket2::SockRef;
 
 use crate::common::{
-    PATIENCE, Running, SHORT, Setup, expect_closed, framed, id_of, query, rcode_of, read_frame, send_frame,
+    PATIENCE, Running, SHORT, Setup, expect_closed, framed, id_of, query, rcode_of, read_frame, send_frame, zone_of,
 };
 
 const NAMES: usize = 100_000;
@@ -24,21 +24,7 @@ const RECORDS: usize = NAMES + 3;
 /// `example.` with 100,000 names.
 fn zone() -> Arc<Image> {
     static ZONE: OnceLock<Arc<Image>> = OnceLock::new();
-    let build = || {
-        let apex: Name = "example".parse().unwrap();
-        let mut builder = Builder::new(apex.clone(), HashKey::from_seed([9; 16]));
-        let soa = [apex.as_wire(), apex.as_wire(), &[1u32, 60, 60, 60, 60].map(u32::to_be_bytes).concat()].concat();
-        let mut push = |owner: &Name, rtype: u16, data: &[u8]| {
-            builder.push(owner.as_wire(), rtype, 60, data, Place::default()).unwrap();
-        };
-        push(&apex, rtype::SOA, &soa);
-        push(&apex, rtype::NS, apex.as_wire());
-        for i in 0..NAMES as u32 {
-            push(&format!("h{i}.example").parse().unwrap(), rtype::A, &i.to_be_bytes());
-        }
-        Arc::new(builder.finish().unwrap())
-    };
-    ZONE.get_or_init(build).clone()
+    ZONE.get_or_init(|| zone_of("example", NAMES)).clone()
 }
 
 fn server(tcp_idle: Duration) -> Running {

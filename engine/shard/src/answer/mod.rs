@@ -6,8 +6,9 @@
 //! folds and hashes the name into the shard's scratch. Then the asker ([`Acl`](crate::guard::Acl)), class and type are
 //! checked and the longest route found. For a zone of ours, an RRset without names is copied as it lies in the image, and
 //! so is the SOA record of a denial; everything else follows RFC 1034 §4.3.2 in `authoritative`, with
-//! [`lookup`](crate::zone::lookup::lookup) and the writer. For upstreams, [`Cache::find`] has the answer and
-//! [`AnswerRef::write`](crate::cache::AnswerRef::write) copies and patches it. Neither path allocates.
+//! [`lookup`](crate::zone::lookup::lookup) and the writer. For upstreams, `Cache::find_plainly` has the
+//! answer and `PlainHit::write` copies and patches it; what takes more steps goes by [`Cache::find`] and
+//! [`AnswerRef::write`](crate::cache::AnswerRef::write). Neither path allocates.
 //!
 //! **The life of a query that is resolved.** On a cache miss (`forward` has the order of the steps) the asker becomes a `Waiter` of a question in flight
 //! ([`Resolver::find`], [`Resolver::join`]) or of a new one ([`Resolver::begin`]), and the rim is told
